@@ -1,0 +1,270 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"ingestd/ingest"
+)
+
+// cond collects the conditions of a listing.
+type cond struct {
+	where []string
+	args  []any
+}
+
+func (c *cond) add(when bool, where string, args ...any) {
+	if when {
+		c.where = append(c.where, where)
+		c.args = append(c.args, args...)
+	}
+}
+
+func (c *cond) String() string {
+	if len(c.where) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(c.where, " AND ")
+}
+
+// page is how many rows a listing reads before it hands them on: a slow
+// reader holds no snapshot of the database open.
+const page = 500
+
+// Arrivals implements ingest.Query.
+func (l *Ledger) Arrivals(ctx context.Context, f ingest.ArrivalFilter) iter.Seq2[ingest.Arrival, error] {
+	return func(yield func(ingest.Arrival, error) bool) {
+		left := f.Limit
+		if left <= 0 {
+			left = 1 << 62
+		}
+		before := int64(1) << 62
+		for left > 0 {
+			var c cond
+			c.add(true, "a.id < ?", before)
+			c.add(f.Pipeline != "", "a.pipeline = ?", f.Pipeline)
+			c.add(f.State != "", "a.state = ?", string(f.State))
+			c.add(!f.Since.IsZero(), "a.found_at >= ?", f.Since.UnixMicro())
+			c.add(!f.Until.IsZero(), "a.found_at < ?", f.Until.UnixMicro())
+			n := min(left, page)
+			list, err := l.list(ctx, c.String()+fmt.Sprintf(" ORDER BY a.id DESC LIMIT %d", n), c.args...)
+			if err != nil {
+				yield(ingest.Arrival{}, err)
+				return
+			}
+			for i := range list {
+				if !yield(l.live(list[i]), nil) {
+					return
+				}
+				before = list[i].ID
+			}
+			if len(list) < n {
+				return
+			}
+			left -= len(list)
+		}
+	}
+}
+
+// live fills in the books of an arrival that is under way.
+func (l *Ledger) live(a ingest.Arrival) ingest.Arrival {
+	if !a.State.Ended() {
+		if n, ok := l.Progress(a.ID); ok {
+			a.Counts = n
+		}
+	}
+	return a
+}
+
+// maxListed bounds the batches and steps of one arrival that are listed.
+const maxListed = 10_000
+
+// Arrival implements ingest.Query.
+func (l *Ledger) Arrival(ctx context.Context, id int64) (*ingest.ArrivalDetail, error) {
+	list, err := l.list(ctx, "WHERE a.id = ?", id)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("arrival %d is %w", id, ingest.ErrNotFound)
+	}
+	d := &ingest.ArrivalDetail{Arrival: l.live(list[0])}
+	// A huge arrival has hundreds of thousands: those in trouble come first.
+	err = l.scan(ctx, batchQuery+` WHERE arrival = ?
+		ORDER BY state IN ('open', 'due') DESC, state IN ('dead', 'given_up') DESC, number DESC LIMIT ?`, func(r *sql.Rows) error {
+		b, _, err := scanBatch(r)
+		if err != nil {
+			return err
+		}
+		d.Batches = append(d.Batches, ingest.BatchInfo{
+			ID: b.ID, Sink: b.Sink, Number: b.Number, First: b.First, Last: b.Last, Records: b.Records, State: b.State,
+			IdempotencyKey: ingest.Key(b.Key).String(), Attempts: b.Attempts, Status: b.Status, Answer: b.Answer, DueAt: b.DueAt,
+		})
+		return nil
+	}, id, maxListed)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(d.Batches, func(a, b ingest.BatchInfo) int { return cmp.Compare(a.Number, b.Number) })
+	note := func(at time.Time, what string) {
+		if !at.IsZero() {
+			d.Timeline = append(d.Timeline, ingest.TimelineEvent{At: at, What: what})
+		}
+	}
+	note(d.FoundAt, "found")
+	note(d.StartedAt, "begun")
+	err = l.scan(ctx, "SELECT at, what FROM (SELECT id, at, what FROM steps WHERE arrival = ? ORDER BY id DESC LIMIT ?) ORDER BY id", func(r *sql.Rows) error {
+		var at int64
+		var what string
+		err := r.Scan(&at, &what)
+		note(time.UnixMicro(at), what)
+		return err
+	}, id, maxListed)
+	if err != nil {
+		return nil, err
+	}
+	end := string(d.State)
+	if d.Error != "" {
+		end += ": " + d.Error
+	}
+	note(d.FinishedAt, end)
+	if d.PutAway && d.Away.Action != "" {
+		what := d.Away.Action
+		if d.Away.To != "" {
+			what += " to " + d.Away.To
+		}
+		d.Timeline = append(d.Timeline, ingest.TimelineEvent{At: d.FinishedAt, What: "put away: " + what})
+	}
+	slices.SortStableFunc(d.Timeline, func(a, b ingest.TimelineEvent) int { return a.At.Compare(b.At) })
+	return d, nil
+}
+
+const letterQuery = `SELECT d.id, d.arrival, a.pipeline, a.name, d.record, d.line, d.col, d.place, d.stage, d.sink, d.reason,
+	d.status, d.answer, d.raw, d.key, d.batch, d.uncertain, d.at FROM dead d JOIN arrivals a ON a.id = d.arrival`
+
+func scanLetter(r scanner) (d ingest.Letter, err error) {
+	var name, key []byte
+	var at int64
+	err = r.Scan(&d.ID, &d.Arrival, &d.Pipeline, &name, &d.Pos.Record, &d.Pos.Line, &d.Pos.Column, &d.Pos.Offset, &d.Stage, &d.Sink,
+		&d.Reason, &d.Status, &d.Answer, &d.Raw, &key, &d.Batch, &d.Uncertain, &at)
+	d.Name, d.At = string(name), time.UnixMicro(at)
+	copy(d.Key[:], key)
+	return d, err
+}
+
+// Letters implements ingest.Query: those that are dead now, oldest first.
+func (l *Ledger) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[ingest.Letter, error] {
+	return func(yield func(ingest.Letter, error) bool) {
+		left := f.Limit
+		if left <= 0 {
+			left = 1 << 62
+		}
+		var after int64
+		for left > 0 {
+			var c cond
+			c.add(true, "d.state = 'dead' AND d.id > ?", after)
+			c.add(f.Arrival != 0, "d.arrival = ?", f.Arrival)
+			c.add(f.Pipeline != "", "a.pipeline = ?", f.Pipeline)
+			c.add(f.Reason != "", "instr(lower(d.reason), lower(?)) > 0", f.Reason)
+			c.add(!f.Since.IsZero(), "d.at >= ?", f.Since.UnixMicro())
+			if len(f.IDs) > 0 {
+				ids, err := json.Marshal(f.IDs)
+				if err != nil {
+					yield(ingest.Letter{}, fmt.Errorf("list dead letters: %w", err))
+					return
+				}
+				c.add(true, "d.id IN (SELECT value FROM json_each(?))", string(ids))
+			}
+			n := min(left, page)
+			var got []ingest.Letter
+			err := l.scan(ctx, letterQuery+c.String()+fmt.Sprintf(" ORDER BY d.id LIMIT %d", n), func(r *sql.Rows) error {
+				d, err := scanLetter(r)
+				got = append(got, d)
+				return err
+			}, c.args...)
+			if err != nil {
+				yield(ingest.Letter{}, err)
+				return
+			}
+			for i := range got {
+				if !yield(got[i], nil) {
+					return
+				}
+				after = got[i].ID
+			}
+			if len(got) < n {
+				return
+			}
+			left -= len(got)
+		}
+	}
+}
+
+// Backlog implements ingest.Query.
+func (l *Ledger) Backlog(ctx context.Context) ([]ingest.Backlog, error) {
+	by := map[string]*ingest.Backlog{}
+	var order []string
+	get := func(name string) *ingest.Backlog {
+		b := by[name]
+		if b == nil {
+			b = &ingest.Backlog{Pipeline: name}
+			by[name] = b
+			order = append(order, name)
+		}
+		return b
+	}
+	// From one pipeline's name to the next, by the index: this is asked often,
+	// of a table with a row for each event of a year.
+	err := l.scan(ctx, `WITH RECURSIVE p(name) AS (
+			SELECT min(pipeline) FROM arrivals
+			UNION ALL SELECT (SELECT min(pipeline) FROM arrivals WHERE pipeline > p.name) FROM p WHERE p.name IS NOT NULL)
+		SELECT name, (SELECT max(found_at) FROM arrivals WHERE pipeline = p.name) FROM p WHERE name IS NOT NULL`, func(r *sql.Rows) error {
+		var name string
+		var last int64
+		err := r.Scan(&name, &last)
+		get(name).LastArrival = time.UnixMicro(last)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = l.scan(ctx, `SELECT pipeline, sum(state IN ('waiting', 'running')), sum(state = 'held') FROM arrivals WHERE put_away = 0 GROUP BY pipeline`, func(r *sql.Rows) error {
+		var name string
+		var waiting, held int64
+		err := r.Scan(&name, &waiting, &held)
+		get(name).Waiting, get(name).Held = waiting, held
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = l.scan(ctx, `SELECT a.pipeline, count(*) FROM dead d JOIN arrivals a ON a.id = d.arrival WHERE d.state = 'dead' GROUP BY a.pipeline`, func(r *sql.Rows) error {
+		var name string
+		var n int64
+		err := r.Scan(&name, &n)
+		get(name).Dead = n
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]ingest.Backlog, 0, len(order))
+	for _, name := range order {
+		b := by[name]
+		err := l.readers.QueryRowContext(ctx, `SELECT error FROM arrivals
+			WHERE pipeline = ? AND state IN ('held', 'failed') ORDER BY id DESC LIMIT 1`, name).Scan(&b.LastError)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, fmt.Errorf("read the ledger: %w", err)
+		}
+		out = append(out, *b)
+	}
+	return out, nil
+}
