@@ -1,0 +1,367 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A queue brings a pipeline's batches to one sink. Batches go out in the order
+// of their claims, as many at once as the sink allows; one that failed waits
+// for its time in memory for seconds, in the outbox and the ledger for longer.
+// After some failures in a row, or where the sink says so, the whole queue
+// waits and then tries one batch alone.
+//
+// With one request in flight at a time, order is strict: nothing overtakes a
+// batch that waits, and nothing goes out while what became of the last one is
+// being written.
+type queue struct {
+	e       *Engine
+	o       SinkOptions
+	room    chan struct{} // a token for each batch that is built and not settled
+	feeding chan struct{} // a token for each pass that feeds what was left behind
+
+	staffed bool // its workers were started; the engine's mu guards it
+
+	mu       sync.Mutex
+	ready    []*load // in order
+	waiting  []*load // failed, each due at a time of its own; unused where order is strict
+	flying   int
+	storing  int           // put off or halved, and not on disk yet
+	aloft    map[int64]int // in workers' hands, by arrival
+	owing    int           // arrivals that left it behind
+	fails    int           // in a row
+	shut     time.Time     // nothing is sent before, unless something was taken
+	silence  time.Time     // the target asked for silence until then
+	probing  bool          // one batch alone finds out whether the sink is back
+	state    string        // "" = well, "retrying", "stopped"
+	reason   string
+	since    time.Time
+	long     bool // the next try is as far away as tries get
+	spilling bool // somebody moves what is ready to the outbox
+	full     bool // the outbox took no more
+	ended    bool // nothing is sent any more
+	changed  chan struct{}
+}
+
+const (
+	// memoryWait is how long a failed batch may wait in memory.
+	memoryWait = 3 * time.Second
+	// haltWait is how long a stopped sink is left alone: first, and at most.
+	haltWait    = 15 * time.Second
+	haltWaitMax = 5 * time.Minute
+	// feeders is how many arrivals feed one sink at the same time what it was
+	// left behind with.
+	feeders = 4
+)
+
+func newQueue(e *Engine, o SinkOptions) *queue {
+	o.Concurrency = max(o.Concurrency, 1)
+	if o.RetryInitial <= 0 {
+		o.RetryInitial = 500 * time.Millisecond
+	}
+	if o.RetryMax <= 0 {
+		o.RetryMax = time.Minute
+	}
+	room := 2*o.Concurrency + 2
+	for i := range e.o.Plan.Sinks {
+		if s := &e.o.Plan.Sinks[i]; s.Name == o.Name && s.Body.PerRecord {
+			room = max(room, perRecordClaim)
+		}
+	}
+	q := &queue{
+		e: e, o: o, room: make(chan struct{}, room), feeding: make(chan struct{}, feeders),
+		changed: make(chan struct{}), aloft: map[int64]int{},
+	}
+	if q.strict() {
+		q.feeding = make(chan struct{}, 1)
+	}
+	return q
+}
+
+// strict reports whether batches go out in order, one after the other.
+func (q *queue) strict() bool { return q.o.Concurrency == 1 }
+
+// work sends one load after the other until ctx ends.
+func (q *queue) work(ctx context.Context) {
+	for {
+		l := q.take(ctx)
+		if l == nil {
+			return
+		}
+		id := l.subject.id
+		q.send(l)
+		q.mu.Lock()
+		q.grounded(id)
+		q.wake()
+		q.mu.Unlock()
+	}
+}
+
+// wake tells takers that something changed. q.mu is held.
+func (q *queue) wake() {
+	close(q.changed)
+	q.changed = make(chan struct{})
+}
+
+// put queues loads whose claim is on disk, behind all others.
+func (q *queue) put(loads ...*load) {
+	q.e.staff(q)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ended {
+		for _, l := range loads {
+			q.leave(l)
+		}
+		return
+	}
+	for _, l := range loads {
+		if l.due.IsZero() || q.strict() {
+			q.ready = append(q.ready, l)
+		} else {
+			q.wait(l)
+		}
+	}
+	q.wake()
+}
+
+// again queues a load that is to be sent again, or part of one, before all
+// others: at its due time where it has one. q.mu is held.
+func (q *queue) again(l *load) {
+	if q.strict() || l.due.IsZero() {
+		q.ready = slices.Insert(q.ready, 0, l)
+	} else {
+		q.wait(l)
+	}
+}
+
+// wait files a load under its due time; equal ones keep their order.
+func (q *queue) wait(l *load) {
+	at, _ := slices.BinarySearchFunc(q.waiting, l, func(a, b *load) int {
+		return cmp.Or(a.due.Compare(b.due), cmp.Compare(a.ID, b.ID))
+	})
+	q.waiting = slices.Insert(q.waiting, at, l)
+}
+
+// take returns the next load to send, or nil when ctx has ended.
+func (q *queue) take(ctx context.Context) *load {
+	for {
+		if ctx.Err() != nil {
+			return nil
+		}
+		q.mu.Lock()
+		now := time.Now()
+		l, at := q.next(now)
+		var fat *load
+		if l == nil {
+			fat = q.fat(now)
+		}
+		changed := q.changed
+		q.mu.Unlock()
+		if l != nil {
+			return l
+		}
+		if fat != nil {
+			q.spill(fat)
+			continue
+		}
+		var timer *time.Timer
+		var due <-chan time.Time
+		if !at.IsZero() {
+			timer = time.NewTimer(time.Until(at))
+			due = timer.C
+		}
+		select {
+		case <-changed:
+		case <-due:
+		case <-ctx.Done():
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+}
+
+// opens is when something may be sent again. q.mu is held.
+func (q *queue) opens() time.Time {
+	if q.silence.After(q.shut) {
+		return q.silence
+	}
+	return q.shut
+}
+
+// next picks what may be sent now, or says when to ask again. q.mu is held.
+func (q *queue) next(now time.Time) (l *load, at time.Time) {
+	if q.probing || q.spilling || q.storing > 0 && q.strict() || len(q.ready)+len(q.waiting) == 0 {
+		return nil, time.Time{}
+	}
+	if at := q.opens(); at.After(now) {
+		return nil, at
+	}
+	alone := q.state != ""
+	if alone && q.flying > 0 {
+		return nil, time.Time{}
+	}
+	switch {
+	case len(q.waiting) > 0 && !q.waiting[0].due.After(now):
+		l = q.waiting[0]
+		q.waiting = slices.Delete(q.waiting, 0, 1)
+	case len(q.ready) == 0:
+		return nil, q.waiting[0].due
+	case q.ready[0].due.After(now):
+		return nil, q.ready[0].due
+	default:
+		l = q.ready[0]
+		q.ready = slices.Delete(q.ready, 0, 1)
+	}
+	q.flying++
+	q.aloft[l.subject.id]++
+	q.probing = alone
+	return l, time.Time{}
+}
+
+// grounded notes that somebody is done with one of the arrival's loads: what
+// became of it is with the ledger or back in the queue. q.mu is held.
+func (q *queue) grounded(arrival int64) {
+	if q.aloft[arrival]--; q.aloft[arrival] <= 0 {
+		delete(q.aloft, arrival)
+	}
+}
+
+// owe notes that so many arrivals more, or less, left the sink behind.
+func (q *queue) owe(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.owing += n
+}
+
+// owed reports whether order asks for an earlier arrival to be fed first.
+func (q *queue) owed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.strict() && q.owing > 0
+}
+
+// quiet keeps the queue from sending before at, as an earlier process was told.
+func (q *queue) quiet(at time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if at.After(q.silence) {
+		q.silence = at
+	}
+}
+
+// fat is a load that waits in memory for a sink that is away for long; the
+// caller spills it. q.mu is held.
+func (q *queue) fat(now time.Time) *load {
+	if q.spilling || q.full || q.opens().Sub(now) <= memoryWait {
+		return nil
+	}
+	i := slices.IndexFunc(q.ready, func(l *load) bool { return l.env != nil })
+	if i < 0 {
+		return nil
+	}
+	q.spilling = true
+	return q.ready[i]
+}
+
+// spill moves a load to the outbox at its place in the queue. Meanwhile nothing
+// is sent, and nobody touches what is queued.
+func (q *queue) spill(l *load) {
+	err := q.e.pack(l)
+	if err != nil {
+		q.e.log.Warn("batches that wait for a sink stay in memory", "sink", q.o.Name, "error", err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.spilling, q.full = false, err != nil
+	q.wake()
+}
+
+// A lull is what a queue does for a Once run that may have to give up.
+type lull uint8
+
+const (
+	busy  lull = iota
+	idle       // it has nothing to send
+	stuck      // nothing of what it has will go out soon
+)
+
+// lull looks at the queue.
+func (q *queue) lull(now time.Time) lull {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	at := q.opens()
+	switch {
+	case q.flying > 0 || q.storing > 0:
+		return busy
+	case len(q.ready)+len(q.waiting) == 0:
+		return idle
+	case q.state != "" && q.long && at.After(now):
+		return stuck
+	case len(q.ready) > 0 && q.ready[0].due.After(at):
+		at = q.ready[0].due
+	case len(q.ready) == 0 && q.waiting[0].due.After(at):
+		at = q.waiting[0].due
+	}
+	if at.Sub(now) > q.o.RetryMax {
+		return stuck
+	}
+	return busy
+}
+
+// drop takes an arrival's loads out of the queue, because its run is begun
+// anew, and waits for those in flight. It reports whether there were any.
+func (q *queue) drop(ctx context.Context, id int64) (some bool, err error) {
+	mine := func(l *load) bool { return l.subject.id == id }
+	for {
+		q.mu.Lock()
+		for _, list := range []*[]*load{&q.ready, &q.waiting} {
+			if q.spilling {
+				break
+			}
+			for _, l := range *list {
+				if mine(l) {
+					some = true
+					q.leave(l)
+				}
+			}
+			*list = slices.DeleteFunc(*list, mine)
+		}
+		over, changed := q.aloft[id] == 0 && !q.spilling, q.changed
+		q.mu.Unlock()
+		if over {
+			return some, nil
+		}
+		some = true
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return some, ctx.Err()
+		}
+	}
+}
+
+// end gives back what loads hold that will not be sent by this engine.
+func (q *queue) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.ended = true
+	for _, list := range []*[]*load{&q.ready, &q.waiting} {
+		for _, l := range *list {
+			q.leave(l)
+		}
+		*list = nil
+	}
+}
+
+// leave gives back what a load held that is out of the queue.
+func (q *queue) leave(l *load) {
+	q.e.shed(l)
+	if !l.free {
+		<-q.room
+	}
+	q.e.moving()
+}

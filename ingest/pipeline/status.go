@@ -1,0 +1,55 @@
+package pipeline
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Health is how a sink does.
+type Health struct {
+	Sink   string
+	State  string // "ok", "retrying", "stopped"
+	Reason string
+	Since  time.Time
+	Next   time.Time // the next try
+}
+
+func (q *queue) health() Health {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.state == "" {
+		return Health{Sink: q.o.Name, State: "ok"}
+	}
+	return Health{Sink: q.o.Name, State: q.state, Reason: q.reason, Since: q.since, Next: q.opens()}
+}
+
+// Health lists the pipeline's sinks, by name, and how each does.
+func (e *Engine) Health() []Health {
+	var out []Health
+	for _, q := range e.allQueues() {
+		out = append(out, q.health())
+	}
+	slices.SortFunc(out, func(a, b Health) int { return strings.Compare(a.Sink, b.Sink) })
+	return out
+}
+
+// Status is what a pipeline is doing.
+type Status struct {
+	Waiting int    // arrivals accepted and not begun
+	Running int    // arrivals begun and not ended
+	Paused  string // why its source is paused; "" = it is not
+	Source  error  // why its source cannot do its work; nil = it can
+	Since   time.Time
+}
+
+// Status says what the pipeline is doing now.
+func (e *Engine) Status() Status {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := Status{Waiting: len(e.todo) + len(e.later), Running: len(e.runs), Paused: e.paused, Source: e.source}
+	if s.Source != nil {
+		s.Since = e.sourceSince
+	}
+	return s
+}
