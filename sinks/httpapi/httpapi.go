@@ -1,0 +1,237 @@
+// Package httpapi is the sink that sends batches to an HTTP API.
+//
+// One Send is one POST (or PUT, PATCH, DELETE) and one answer, judged by the
+// table in the contract: delivered, had already, refused (*ingest.Reject), a
+// wrong address or credentials (*ingest.Halt), not before a time
+// (*ingest.RetryAfter), or any other error: try again, the fate is unknown.
+//
+// What it promises:
+//
+//   - Every try of a request carries the same Idempotency-Key and, before
+//     Content-Encoding, the same bytes. net/http sends a request again by itself
+//     only where a kept-alive connection turned out to be dead.
+//   - Redirects are never followed, certificates always checked, environment
+//     proxies honoured.
+//   - Time and memory are bounded whatever the target does: dial 5 s, TLS
+//     handshake 5 s, all of it Options.Timeout; response headers 64 KiB.
+//     Of a response body 2 KiB are kept and about 1 MiB read; then the
+//     connection is closed.
+//   - The status decides. Once a 2xx that means delivered was seen, the request
+//     is delivered, even where the response is cut short after it.
+//   - A field's value in the URL can form a path segment or a query value and
+//     nothing else.
+//   - No secret of the sink shows in an error or in an answer that is kept, also
+//     where the target sends it back.
+//   - Request.Body is not touched any more once Send has returned.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ingestd/ingest"
+)
+
+// DefaultTimeout bounds a whole request where Options say nothing.
+const DefaultTimeout = 30 * time.Second
+
+// Compressions of Options.Compress.
+const (
+	CompressNone = "none"
+	CompressGzip = "gzip"
+	CompressZstd = "zstd"
+)
+
+// Options describe one target.
+type Options struct {
+	Name     string            // the sink's name, for messages
+	URL      string            // http or https; may hold {pipeline} and {field} in its path and query
+	Method   string            // POST (default), PUT, PATCH or DELETE
+	Headers  map[string]string // sent with every request; Content-Type and User-Agent win over ours
+	Auth     Auth
+	TLS      TLS
+	Timeout  time.Duration // of a whole request; default DefaultTimeout
+	Compress string        // CompressNone (default), CompressGzip or CompressZstd
+
+	Accept    []StatusRange // statuses that mean delivered; nil: 2xx
+	Duplicate []StatusRange // statuses that mean it was there already; nil: 409, unless Accept has it
+
+	MaxConns int    // connections to the target: the sink's concurrency; default 4
+	Version  string // for User-Agent
+
+	// Secrets are further texts that must never show: what stands in headers
+	// or in the URL and came from the environment or a file.
+	Secrets []ingest.Secret
+
+	// Refresh, where set, fetches new credentials after a 401 or 403. It is
+	// called once for any number of requests that were refused with the same
+	// ones. Its error ends the try: a *ingest.Halt stops the sink, any other is
+	// tried again.
+	Refresh func(ctx context.Context) (Auth, error)
+}
+
+// A Sink sends requests to one target. It is safe for concurrent use.
+type Sink struct {
+	name      string
+	method    string
+	url       *urlTemplate
+	header    http.Header // what every request has; never changed
+	host      string      // Host header, where it is not the URL's
+	tls       TLS
+	timeout   time.Duration
+	maxConns  int
+	accept    []StatusRange
+	duplicate []StatusRange
+	encoder   encoder
+	refresh   func(ctx context.Context) (Auth, error)
+	fixed     []string // secrets that stay, whatever the credentials
+
+	transport atomic.Pointer[http.Transport]
+	creds     atomic.Pointer[credentials]
+	renewing  sync.Mutex
+	accepted  atomic.Bool // the target has taken something since the sink was made
+	asked     atomic.Bool // it asked for a client certificate, and there is none
+}
+
+// New checks o and returns its sink. It reads the TLS files and connects to
+// nothing.
+func New(o Options) (*Sink, error) {
+	s := &Sink{
+		name:      o.Name,
+		timeout:   o.Timeout,
+		tls:       o.TLS,
+		maxConns:  o.MaxConns,
+		accept:    o.Accept,
+		duplicate: o.Duplicate,
+		refresh:   o.Refresh,
+	}
+	if s.timeout <= 0 {
+		s.timeout = DefaultTimeout
+	}
+	if s.maxConns <= 0 {
+		s.maxConns = 4
+	}
+	if s.accept == nil {
+		s.accept = []StatusRange{{200, 299}}
+	}
+	if s.duplicate == nil && (o.Accept == nil || !includes(o.Accept, http.StatusConflict)) {
+		s.duplicate = []StatusRange{{http.StatusConflict, http.StatusConflict}}
+	}
+	var err error
+	if s.method, err = checkMethod(o.Method); err != nil {
+		return nil, err
+	}
+	user := o.Auth
+	if s.url, err = parseURL(o.URL, &user); err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	if s.encoder, err = newEncoder(o.Compress); err != nil {
+		return nil, err
+	}
+	if s.header, s.host, err = staticHeader(o, user); err != nil {
+		return nil, err
+	}
+	s.fixed = fixedSecrets(o, s.url)
+	c, err := s.prepare(user, nil)
+	if err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	s.creds.Store(c)
+	if err := s.Reload(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func checkMethod(m string) (string, error) {
+	if m == "" {
+		return http.MethodPost, nil
+	}
+	allowed := []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+	if !slices.Contains(allowed, m) {
+		return "", fmt.Errorf("method: %q is none of %v", m, allowed)
+	}
+	return m, nil
+}
+
+// Host is the target's host and port, for gates and breakers.
+func (s *Sink) Host() string { return s.url.hostPort }
+
+// Reload reads the TLS files again. Requests that are out finish on the
+// connections they have; on an error the old files stay in force.
+func (s *Sink) Reload() error {
+	t, err := s.newTransport()
+	if err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	if old := s.transport.Swap(t); old != nil {
+		old.CloseIdleConnections()
+	}
+	return nil
+}
+
+// Close closes the connections that nobody uses.
+func (s *Sink) Close() error {
+	s.transport.Load().CloseIdleConnections()
+	return nil
+}
+
+// Send sends r once, or twice where the target refused the credentials and new
+// ones could be had.
+func (s *Sink) Send(ctx context.Context, r *ingest.Request) (ingest.Answer, error) {
+	c := s.creds.Load()
+	rep, err := s.exchange(ctx, r, c)
+	if err == nil && s.refresh != nil && s.unauthorized(rep.status) {
+		fresh, rerr := s.renew(ctx, c)
+		if rerr != nil {
+			return ingest.Answer{}, s.refreshFailed(rep, rerr)
+		}
+		rep, err = s.exchange(ctx, r, fresh)
+	}
+	if err != nil {
+		return ingest.Answer{}, err
+	}
+	return s.judge(rep)
+}
+
+// unauthorized reports whether status asks for other credentials.
+func (s *Sink) unauthorized(status int) bool {
+	return (status == http.StatusUnauthorized || status == http.StatusForbidden) &&
+		!includes(s.accept, status) && !includes(s.duplicate, status)
+}
+
+// renew returns credentials newer than old, fetching them where nobody has yet.
+func (s *Sink) renew(ctx context.Context, old *credentials) (*credentials, error) {
+	s.renewing.Lock()
+	defer s.renewing.Unlock()
+	if c := s.creds.Load(); c != old {
+		return c, nil
+	}
+	auth, err := s.refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.prepare(auth, old)
+	if err != nil {
+		return nil, err
+	}
+	s.creds.Store(c)
+	return c, nil
+}
+
+func (s *Sink) refreshFailed(rep reply, err error) error {
+	var h *ingest.Halt
+	if errors.As(err, &h) {
+		return err
+	}
+	return &ingest.Unanswered{
+		Err:    s.scrub(fmt.Errorf("%s answered %s, and new credentials cannot be had: %w", s.url.shown, statusText(rep.status), err)),
+		Answer: rep.answer(),
+	}
+}
