@@ -1,0 +1,317 @@
+package config
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"ingestd/ingest"
+)
+
+// Source is where things arrive. Type says which of the structs counts.
+type Source struct {
+	Type    string // dir, sftp, sftp_drop, webhook
+	Dir     Dir
+	SFTP    SFTP
+	Drop    Drop
+	Webhook Webhook
+}
+
+func (s *Source) discriminator() string { return "type" }
+func (s *Source) chosen() string        { return s.Type }
+func (s *Source) variants() []string    { return []string{"dir", "sftp", "sftp_drop", "webhook"} }
+func (s *Source) keys() []key           { return s.variant(s.Type) }
+
+func (s *Source) variant(of string) []key {
+	typ := key{name: "type", to: oneOf(&s.Type, "dir").notYet("sftp", "sftp_drop", "webhook"), required: true, doc: "What kind of place it is."}
+	switch of {
+	case "dir":
+		return append([]key{typ}, s.Dir.keys()...)
+	case "sftp":
+		return append([]key{typ}, s.SFTP.keys()...)
+	case "sftp_drop":
+		return append([]key{typ}, s.Drop.keys()...)
+	case "webhook":
+		return append([]key{typ}, s.Webhook.keys()...)
+	}
+	return []key{typ}
+}
+
+func (s *Source) check(say func(key, message, hint string)) {
+	switch s.Type {
+	case "dir":
+		s.Dir.Watch.check(say)
+	case "sftp":
+		s.SFTP.check(say)
+	case "sftp_drop":
+		s.Drop.Watch.check(say)
+	}
+}
+
+// Path is the folder that is watched, or "".
+func (s *Source) Path() string {
+	switch s.Type {
+	case "dir":
+		return s.Dir.Path
+	case "sftp":
+		return s.SFTP.Path
+	case "sftp_drop":
+		return s.Drop.Path
+	}
+	return ""
+}
+
+// Watch is what watched folders have in common.
+type Watch struct {
+	Match      []string // doublestar globs, ASCII case ignored; nil = every name a format knows
+	Ignore     []string // the same
+	Recursive  bool
+	Settle     time.Duration // size and mtime unchanged for this long
+	DoneFile   string        // "" = off; holds {name}
+	Order      string        // mtime, name
+	Proof      *Proof        // nil = off
+	WhenDone   Away
+	WhenFailed Away
+	MaxSize    int64 // bytes
+}
+
+// watchKeys are the keys of a Watch; done is what happens to ended files where
+// nothing is said.
+func (w *Watch) watchKeys(settle, away string) []key {
+	return []key{
+		{name: "match", to: globs(&w.Match), defDoc: "every name a format knows", doc: "Names that are taken: globs with `**`, relative to `path`. ASCII case is ignored."},
+		{name: "ignore", to: globs(&w.Ignore), def: `[".*", "~*", "*.tmp", "*.part", "*.filepart", "*.swp"]`, doc: "Names that are left alone, whatever `match` says."},
+		{name: "recursive", to: boolean{&w.Recursive}, def: "false", doc: "Whether folders below `path` are watched too."},
+		{name: "settle", to: duration(&w.Settle, 0), def: settle, doc: "A file is whole when its size and mtime did not change for this long."},
+		{name: "done_file", to: text{p: &w.DoneFile, check: checkDoneFile}, defDoc: "off", doc: "A file is whole when this one appears beside it, which is removed with it; `{name}` is the file's name."},
+		{name: "order", to: oneOf(&w.Order, "mtime", "name"), def: "mtime", doc: "Which file of several is taken first."},
+		{name: "proof", to: maybe(&w.Proof), later: true, defDoc: "off", doc: "Wholeness by content."},
+		{name: "when_done", to: blockTarget{&ending{&w.WhenDone, away, ".ingestd/done/"}}, doc: "What happens to a file after its last outcome is on disk."},
+		{name: "when_failed", to: blockTarget{&ending{&w.WhenFailed, away, ".ingestd/failed/"}}, doc: "What happens to a file that could not be read or was refused whole."},
+		{name: "max_size", to: size(&w.MaxSize, 1), def: "10GiB", doc: "A larger file fails."},
+	}
+}
+
+func (w *Watch) check(say func(key, message, hint string)) {
+	if w.Match != nil && len(w.Match) == 0 {
+		say("match", "`match` is empty, so nothing would ever be taken", "leave it out to take every name a format knows")
+	}
+}
+
+func checkDoneFile(s string) error {
+	rest, ok := withoutNames(s, "name")
+	switch {
+	case !strings.Contains(s, "{name}"):
+		return errors.New("must hold {name}, as in \"{name}.done\"")
+	case !ok:
+		return errors.New("may hold {name} and nothing else in braces")
+	case strings.ContainsAny(s, "/\\"):
+		return errors.New("must name a file in the same folder")
+	case rest == "":
+		return errors.New("is the file itself")
+	}
+	return nil
+}
+
+// withoutNames takes the placeholders out of s; false where others remain.
+func withoutNames(s string, names ...string) (string, bool) {
+	for _, n := range names {
+		s = strings.ReplaceAll(s, "{"+n+"}", "")
+	}
+	return s, !strings.ContainsAny(s, "{}")
+}
+
+// Away is what happens to a file that ended.
+type Away struct {
+	Action string // move, delete, keep
+	To     string // move: as written, with {date} {time} {pipeline} {name}; Source.Resolve makes it whole
+}
+
+// An ending is an Away with what holds where nothing is said.
+type ending struct {
+	*Away
+	action, to string
+}
+
+func (e *ending) discriminator() string { return "action" }
+func (e *ending) chosen() string        { return e.Action }
+func (e *ending) variants() []string    { return []string{"move", "delete", "keep"} }
+func (e *ending) keys() []key           { return e.variant(e.Action) }
+
+func (e *ending) variant(of string) []key {
+	action := key{name: "action", to: oneOf(&e.Action, "move", "delete", "keep"), def: e.action, doc: "What happens to it."}
+	if of != "move" {
+		return []key{action}
+	}
+	return []key{action, {
+		name: "to", to: text{p: &e.To, check: checkPlace}, def: e.to,
+		doc: "The folder it is moved to, relative to the source's path, with `{date}`, `{time}` and `{pipeline}`; with `{name}` in its last element, the file itself. A name that is taken gets a suffix.",
+	}}
+}
+
+func checkPlace(s string) error {
+	if err := notLong(maxPath)(s); err != nil {
+		return err
+	}
+	if _, ok := withoutNames(s, "date", "time", "pipeline", "name"); !ok {
+		return errors.New("may hold {date}, {time}, {pipeline} and {name}, nothing else in braces")
+	}
+	if folder := s[:strings.LastIndexByte(s, '/')+1]; strings.Contains(folder, "{name}") {
+		return errors.New("has {name} before its last element")
+	}
+	return nil
+}
+
+// Proof is wholeness by content.
+type Proof struct {
+	Sidecar string
+	Trailer string // a regular expression
+}
+
+func (p *Proof) keys() []key {
+	return []key{
+		{name: "sidecar", to: text{p: &p.Sidecar, check: checkDoneFile}, doc: "A file beside it with its checksum; `{name}` is the file's name."},
+		{name: "trailer", to: text{p: &p.Trailer, check: checkRegexp}, doc: "A regular expression that the last line must match; the group `count` is the number of records."},
+	}
+}
+
+// Dir is a local folder.
+type Dir struct {
+	Path string
+	Watch
+	Rescan time.Duration // between full listings
+}
+
+func (s *Dir) keys() []key {
+	ks := []key{{name: "path", to: location{&s.Path}, required: true, doc: "The folder that is watched."}}
+	ks = append(ks, s.watchKeys("2s", "move")...)
+	return append(ks, key{name: "rescan", to: duration(&s.Rescan, 100*time.Millisecond), def: "30s", doc: "How often the folder is listed whole, beside the notifications; network mounts send none."})
+}
+
+// SFTP is a folder on a partner's server.
+type SFTP struct {
+	Host string // host:port, or host
+	User string
+	Path string // remote
+	Watch
+	Auth       SFTPAuth
+	HostKeys   []string
+	KnownHosts string
+	Timeout    time.Duration
+	Poll       time.Duration
+	Schedule   *Schedule // nil = poll
+}
+
+func (s *SFTP) keys() []key {
+	ks := []key{
+		{name: "host", to: words(&s.Host), required: true, doc: "host:port; the port is 22 where none is given."},
+		{name: "user", to: words(&s.User), required: true, doc: "Whom to log in as."},
+		{name: "path", to: words(&s.Path), required: true, doc: "The remote folder."},
+		{name: "auth", to: blockTarget{&s.Auth}, doc: "How to log in."},
+		{name: "host_keys", to: texts(&s.HostKeys), doc: "The server's public keys; this or `known_hosts` is required."},
+		{name: "known_hosts", to: location{&s.KnownHosts}, doc: "A file of host keys as OpenSSH writes it."},
+		{name: "timeout", to: duration(&s.Timeout, time.Second), def: "60s", doc: "The longest time without a byte or an answer."},
+		{name: "poll", to: duration(&s.Poll, time.Second), def: "30s", doc: "How often the folder is listed."},
+		{name: "schedule", to: maybe(&s.Schedule), doc: "When the folder is listed, in place of `poll`."},
+	}
+	return append(ks, s.watchKeys("10s", "keep")...)
+}
+
+func (s *SFTP) check(say func(key, message, hint string)) {
+	s.Watch.check(say)
+	if len(s.HostKeys) == 0 && s.KnownHosts == "" {
+		say("", "an sftp source needs `host_keys` or `known_hosts`", "`ingestd sftp trust HOST` prints the lines")
+	}
+}
+
+// SFTPAuth is how to log in to a partner's server.
+type SFTPAuth struct {
+	PrivateKey ingest.Secret
+	Passphrase ingest.Secret
+	Password   ingest.Secret
+}
+
+func (*SFTPAuth) sensitive() {}
+
+func (a *SFTPAuth) keys() []key {
+	return []key{
+		{name: "private_key", to: secret{&a.PrivateKey}, doc: "A private key, OpenSSH or PEM format."},
+		{name: "passphrase", to: secret{&a.Passphrase}, doc: "Its passphrase."},
+		{name: "password", to: secret{&a.Password}, doc: "A password."},
+	}
+}
+
+// Schedule is when something is done.
+type Schedule struct {
+	Every Interval
+	At    When
+	From  time.Time // a date
+	Cron  string
+	Zone  Zone
+}
+
+func (s *Schedule) keys() []key {
+	return []key{
+		{name: "every", to: parsed(&s.Every, "interval", "an interval such as 2 weeks", parseInterval), doc: "How often, as in `2 weeks`, `1 day` or `90m`."},
+		{name: "at", to: parsed(&s.At, "time", "a time such as \"mon 06:00\"", parseWhen), doc: "The time of day, with a weekday where `every` is weeks."},
+		{name: "from", to: scalar[time.Time]{p: &s.From, want: "a date such as 2026-01-05", name: "date", parse: parseDate, format: formatDate}, doc: "The first day, from which intervals count."},
+		{name: "cron", to: words(&s.Cron), doc: "A cron expression, in place of `every`."},
+		{name: "zone", to: parsed(&s.Zone, "time zone", "a time zone such as Europe/Berlin", parseZone), def: "UTC", doc: "The zone of all times."},
+	}
+}
+
+func formatDate(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Format(time.DateOnly)
+}
+
+func (s *Schedule) check(say func(key, message, hint string)) {
+	every := s.Every != Interval{}
+	switch {
+	case every && s.Cron != "":
+		say("cron", "a schedule has `every` or `cron`, not both", "")
+	case !every && s.Cron == "":
+		say("", "a schedule needs `every` or `cron`", "")
+	}
+}
+
+// Drop is a folder of a partner on the built-in drop server.
+type Drop struct {
+	User string
+	Path string // below the user's home
+	Watch
+}
+
+func (s *Drop) keys() []key {
+	ks := []key{
+		{name: "user", to: words(&s.User), required: true, doc: "A user of `sftp_server.users`."},
+		{name: "path", to: words(&s.Path), def: ".", doc: "The folder below the user's home."},
+	}
+	for _, k := range s.watchKeys("0s", "move") {
+		if k.name != "settle" && k.name != "done_file" { // the client's close says it
+			ks = append(ks, k)
+		}
+	}
+	return ks
+}
+
+// prefix takes a network, 10.0.0.0/8, or a single address.
+func prefix(p *netip.Prefix) target {
+	return scalar[netip.Prefix]{
+		p: p, want: "a network such as 10.0.0.0/8", name: "network",
+		format: func(p netip.Prefix) string { return p.String() },
+		parse: func(s string) (netip.Prefix, error) {
+			if a, err := netip.ParseAddr(s); err == nil {
+				return netip.PrefixFrom(a, a.BitLen()), nil
+			}
+			p, err := netip.ParsePrefix(s)
+			if err != nil {
+				return netip.Prefix{}, errors.New("is no network; write one like 10.0.0.0/8")
+			}
+			return p, nil
+		},
+	}
+}
