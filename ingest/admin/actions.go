@@ -1,0 +1,130 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	"ingestd/ingest"
+)
+
+// A Statuser tells how things are.
+type Statuser interface {
+	Status(ctx context.Context) (*Status, error)
+}
+
+// Holds decides on held arrivals.
+type Holds interface {
+	// Release takes a held arrival as it is.
+	Release(ctx context.Context, arrival int64) error
+	// Reject sends a held arrival to when_failed.
+	Reject(ctx context.Context, arrival int64) error
+}
+
+// Replays takes arrivals up again.
+type Replays interface {
+	// Replay accepts what r names once more and returns at once: the new
+	// arrivals are followed like any other.
+	Replay(ctx context.Context, r ReplayRequest) (*ReplayResult, error)
+}
+
+// Letters deals with dead letters.
+type Letters interface {
+	// ReplayLetters sends the chosen letters' records again and returns once
+	// each was delivered, died again, or could not be sent.
+	ReplayLetters(ctx context.Context, f ingest.LetterFilter) (*LettersResult, error)
+	// DropLetters forgets the chosen letters and says how many.
+	DropLetters(ctx context.Context, f ingest.LetterFilter) (int64, error)
+}
+
+// Keys is the dedupe memory.
+type Keys interface {
+	// Forget drops one key from pipeline's scope. fields are the key fields'
+	// values by name. It says how many keys were dropped.
+	Forget(ctx context.Context, pipeline string, fields map[string]string) (int64, error)
+}
+
+// Control steers a running daemon.
+type Control interface {
+	// Pause stops a pipeline, or deliveries to a sink, until Resume or until.
+	Pause(ctx context.Context, name string, until time.Time) error
+	Resume(ctx context.Context, name string) error
+	// Reload reads the config again; a broken one is refused with its problems.
+	Reload(ctx context.Context) error
+	// RunNow makes a pipeline's source look at once.
+	RunNow(ctx context.Context, pipeline string) error
+}
+
+// Ledger is the database itself.
+type Ledger interface {
+	Stats(ctx context.Context) (*LedgerStats, error)
+	// Prune applies retention now.
+	Prune(ctx context.Context) (*PruneResult, error)
+	// Backup writes a consistent copy to a new file.
+	Backup(ctx context.Context, path string) error
+}
+
+// A ReplayRequest names arrivals, by number or by pipeline and time.
+type ReplayRequest struct {
+	Arrival  int64     `json:"arrival,omitempty"`
+	First    int64     `json:"first,omitempty"` // records of Arrival; 0 = all
+	Last     int64     `json:"last,omitempty"`
+	Pipeline string    `json:"pipeline,omitempty"`
+	Since    time.Time `json:"since,omitzero"` // found at or after
+	Until    time.Time `json:"until,omitzero"` // found before
+	DryRun   bool      `json:"dry_run,omitempty"`
+	Force    bool      `json:"force,omitempty"` // ignore what was delivered
+}
+
+// check refuses requests that name nothing, or two things.
+func (r *ReplayRequest) check() error {
+	switch {
+	case r.Arrival == 0 && r.Pipeline == "":
+		return Invalid("replay wants an arrival, or a pipeline with a time window")
+	case r.Arrival != 0 && (r.Pipeline != "" || !r.Since.IsZero() || !r.Until.IsZero()):
+		return Invalid("replay takes either an arrival or a pipeline with a time window, not both")
+	case r.Pipeline != "" && (r.Since.IsZero() || r.Until.IsZero()):
+		return Invalid("replay of a pipeline wants both ends of the time window: since and until")
+	case r.Pipeline != "" && !r.Since.Before(r.Until):
+		return Invalid("the time window is empty: since is not before until")
+	case r.Arrival == 0 && (r.First != 0 || r.Last != 0):
+		return Invalid("a range of records belongs to one arrival")
+	case r.First < 0 || r.Last < 0 || (r.First == 0) != (r.Last == 0) || r.First > r.Last:
+		return Invalid("records %d-%d is no range", r.First, r.Last)
+	}
+	return nil
+}
+
+// A ReplayResult lists what was taken up again, or, of a dry run, would be.
+type ReplayResult struct {
+	DryRun   bool      `json:"dry_run"`
+	Arrivals []Again   `json:"arrivals"`
+	Refused  []Refused `json:"refused,omitempty"`
+}
+
+// Again is an arrival that is taken up again.
+type Again struct {
+	Of       int64  `json:"of,string"`                // the arrival whose content it is
+	Arrival  int64  `json:"arrival,string,omitempty"` // the new one; none of a dry run
+	Pipeline string `json:"pipeline"`
+	Name     string `json:"name"`
+	Records  int64  `json:"records"` // that it had, or that were asked for
+}
+
+// Refused is an arrival that cannot be taken up again.
+type Refused struct {
+	Of     int64  `json:"of,string"`
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
+// A LettersResult says what became of dead letters that were sent again.
+type LettersResult struct {
+	Letters   int64 `json:"letters"`   // that were chosen
+	Delivered int64 `json:"delivered"` // and left the list
+	Duplicate int64 `json:"duplicate"` // whose key was delivered meanwhile; they left the list too
+	Filtered  int64 `json:"filtered"`  // that the pipeline's `where` leaves out today
+	Dead      int64 `json:"dead"`      // refused again
+	// Unfinished: the target gave no answer; they stay.
+	Unfinished int64  `json:"unfinished"`
+	Error      string `json:"error,omitempty"` // the first reason for one of the last two
+}

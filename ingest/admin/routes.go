@@ -1,0 +1,301 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"ingestd/ingest"
+)
+
+// none answers for what a daemon cannot do.
+func none(what string) error {
+	return fmt.Errorf("%s: %w here", what, errors.ErrUnsupported)
+}
+
+func (a *api) status(w http.ResponseWriter, r *http.Request) {
+	if a.Actions.Status == nil {
+		a.fail(w, r, none("status"))
+		return
+	}
+	s, err := a.Actions.Status.Status(r.Context())
+	a.answer(w, r, s, err)
+}
+
+func (a *api) arrivals(w http.ResponseWriter, r *http.Request) {
+	p := params{r: r}
+	f := ingest.ArrivalFilter{
+		Pipeline: p.text("pipeline"), State: ingest.State(p.text("state")),
+		Since: p.time("since"), Until: p.time("until"), Limit: int(p.number("limit")),
+	}
+	switch f.State {
+	case "", ingest.Waiting, ingest.Running, ingest.Held, ingest.Done, ingest.DuplicateState, ingest.Failed:
+	default:
+		p.set(Invalid("state %q is none of waiting, running, held, done, duplicate, failed", f.State))
+	}
+	if p.err != nil {
+		a.fail(w, r, p.err)
+		return
+	}
+	stream(a, w, r, a.Query.Arrivals(r.Context(), f), ViewArrival)
+}
+
+func (a *api) arrival(w http.ResponseWriter, r *http.Request) {
+	n, err := pathID(r)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	d, err := a.Query.Arrival(r.Context(), n)
+	if err != nil {
+		a.fail(w, r, named(err, "arrival %d", n))
+		return
+	}
+	a.answer(w, r, viewDetail(d), nil)
+}
+
+// named gives a missing thing its name; other errors say enough themselves.
+func named(err error, format string, args ...any) error {
+	if errors.Is(err, ingest.ErrNotFound) {
+		return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ingest.ErrNotFound)
+	}
+	return err
+}
+
+func (a *api) release(w http.ResponseWriter, r *http.Request) {
+	a.decide(w, r, func(n int64) error { return a.Actions.Holds.Release(r.Context(), n) })
+}
+
+func (a *api) reject(w http.ResponseWriter, r *http.Request) {
+	a.decide(w, r, func(n int64) error { return a.Actions.Holds.Reject(r.Context(), n) })
+}
+
+func (a *api) decide(w http.ResponseWriter, r *http.Request, do func(int64) error) {
+	n, err := pathID(r)
+	switch {
+	case err != nil:
+	case a.Actions.Holds == nil:
+		err = none("release and reject")
+	default:
+		err = named(do(n), "arrival %d", n)
+	}
+	a.answer(w, r, ok{true}, err)
+}
+
+type ok struct {
+	OK bool `json:"ok"`
+}
+
+func (a *api) letters(w http.ResponseWriter, r *http.Request) {
+	p := params{r: r}
+	f := ingest.LetterFilter{
+		IDs: p.numbers("id"), Arrival: p.number("arrival"), Pipeline: p.text("pipeline"),
+		Reason: p.text("reason"), Since: p.time("since"), Limit: int(p.number("limit")),
+	}
+	if p.err != nil {
+		a.fail(w, r, p.err)
+		return
+	}
+	stream(a, w, r, a.Query.Letters(r.Context(), f), viewLetter)
+}
+
+func (a *api) letter(w http.ResponseWriter, r *http.Request) {
+	n, err := pathID(r)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	for l, err := range a.Query.Letters(r.Context(), ingest.LetterFilter{IDs: []int64{n}}) {
+		a.answer(w, r, viewLetter(&l), err)
+		return
+	}
+	a.fail(w, r, fmt.Errorf("dead letter %d: %w", n, ingest.ErrNotFound))
+}
+
+// chosen is the body that picks dead letters.
+type chosen struct {
+	IDs      []int64   `json:"ids,omitempty"`
+	Arrival  int64     `json:"arrival,omitempty"`
+	Pipeline string    `json:"pipeline,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	Since    time.Time `json:"since,omitzero"`
+	All      bool      `json:"all,omitempty"`
+}
+
+func (c chosen) filter() (ingest.LetterFilter, error) {
+	f := ingest.LetterFilter{IDs: c.IDs, Arrival: c.Arrival, Pipeline: c.Pipeline, Reason: c.Reason, Since: c.Since}
+	if len(c.IDs) == 0 && c.Arrival == 0 && c.Pipeline == "" && c.Reason == "" && c.Since.IsZero() && !c.All {
+		return f, Invalid("no letters were chosen: name ids, an arrival, a pipeline, a reason, or all")
+	}
+	return f, nil
+}
+
+func (a *api) replayLetters(w http.ResponseWriter, r *http.Request) {
+	f, err := a.chosen(r)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	// The records go out while the caller waits, which may take as long as a
+	// retry may.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	res, err := a.Actions.Letters.ReplayLetters(r.Context(), f)
+	a.answer(w, r, res, err)
+}
+
+func (a *api) dropLetters(w http.ResponseWriter, r *http.Request) {
+	f, err := a.chosen(r)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	n, err := a.Actions.Letters.DropLetters(r.Context(), f)
+	a.answer(w, r, dropped{n}, err)
+}
+
+type dropped struct {
+	Dropped int64 `json:"dropped"`
+}
+
+func (a *api) chosen(r *http.Request) (ingest.LetterFilter, error) {
+	var c chosen
+	if err := body(r, &c); err != nil {
+		return ingest.LetterFilter{}, err
+	}
+	if a.Actions.Letters == nil {
+		return ingest.LetterFilter{}, none("dead letters")
+	}
+	return c.filter()
+}
+
+func (a *api) audit(w http.ResponseWriter, r *http.Request) {
+	p := params{r: r}
+	pipeline, arrival := p.text("pipeline"), p.number("arrival")
+	if p.err != nil {
+		a.fail(w, r, p.err)
+		return
+	}
+	stream(a, w, r, a.Query.Audit(r.Context(), pipeline, arrival), viewAudit)
+}
+
+func (a *api) replay(w http.ResponseWriter, r *http.Request) {
+	var req ReplayRequest
+	err := body(r, &req)
+	if err == nil {
+		err = req.check()
+	}
+	if err == nil && a.Actions.Replays == nil {
+		err = none("replay")
+	}
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	res, err := a.Actions.Replays.Replay(r.Context(), req)
+	if err != nil && req.Arrival != 0 {
+		err = named(err, "arrival %d", req.Arrival)
+	}
+	a.answer(w, r, res, err)
+}
+
+type forgetBody struct {
+	Pipeline string            `json:"pipeline"`
+	Fields   map[string]string `json:"fields"`
+}
+
+type forgotten struct {
+	Forgotten int64 `json:"forgotten"`
+}
+
+func (a *api) forget(w http.ResponseWriter, r *http.Request) {
+	var f forgetBody
+	err := body(r, &f)
+	switch {
+	case err != nil:
+	case f.Pipeline == "" || len(f.Fields) == 0:
+		err = Invalid("forget wants a pipeline and the key fields' values")
+	case a.Actions.Keys == nil:
+		err = none("forget")
+	}
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	n, err := a.Actions.Keys.Forget(r.Context(), f.Pipeline, f.Fields)
+	a.answer(w, r, forgotten{n}, err)
+}
+
+type target struct {
+	Name  string    `json:"name"`
+	Until time.Time `json:"until,omitzero"`
+}
+
+func (a *api) pause(w http.ResponseWriter, r *http.Request) {
+	a.control(w, r, true, func(t target) error { return a.Actions.Control.Pause(r.Context(), t.Name, t.Until) })
+}
+
+func (a *api) resume(w http.ResponseWriter, r *http.Request) {
+	a.control(w, r, true, func(t target) error { return a.Actions.Control.Resume(r.Context(), t.Name) })
+}
+
+func (a *api) reload(w http.ResponseWriter, r *http.Request) {
+	a.control(w, r, false, func(target) error { return a.Actions.Control.Reload(r.Context()) })
+}
+
+func (a *api) runNow(w http.ResponseWriter, r *http.Request) {
+	a.control(w, r, true, func(t target) error { return a.Actions.Control.RunNow(r.Context(), t.Name) })
+}
+
+func (a *api) control(w http.ResponseWriter, r *http.Request, wantName bool, do func(target) error) {
+	var t target
+	err := body(r, &t)
+	switch {
+	case err != nil:
+	case wantName && t.Name == "":
+		err = Invalid("name is missing")
+	case a.Actions.Control == nil:
+		err = none("steering")
+	default:
+		err = do(t)
+	}
+	a.answer(w, r, ok{true}, err)
+}
+
+func (a *api) ledgerStats(w http.ResponseWriter, r *http.Request) {
+	if a.Actions.Ledger == nil {
+		a.fail(w, r, none("ledger stats"))
+		return
+	}
+	s, err := a.Actions.Ledger.Stats(r.Context())
+	a.answer(w, r, s, err)
+}
+
+func (a *api) ledgerPrune(w http.ResponseWriter, r *http.Request) {
+	if a.Actions.Ledger == nil {
+		a.fail(w, r, none("ledger prune"))
+		return
+	}
+	s, err := a.Actions.Ledger.Prune(r.Context())
+	a.answer(w, r, s, err)
+}
+
+type backupBody struct {
+	Path string `json:"path"`
+}
+
+func (a *api) ledgerBackup(w http.ResponseWriter, r *http.Request) {
+	var b backupBody
+	err := body(r, &b)
+	switch {
+	case err != nil:
+	case !filepath.IsAbs(b.Path):
+		err = Invalid("the path of a backup must be absolute")
+	case a.Actions.Ledger == nil:
+		err = none("ledger backup")
+	default:
+		err = a.Actions.Ledger.Backup(r.Context(), b.Path)
+	}
+	a.answer(w, r, ok{true}, err)
+}

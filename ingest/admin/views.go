@@ -1,0 +1,245 @@
+package admin
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"ingestd/ingest"
+)
+
+// Arrival is one line of `arrivals --json`.
+type Arrival struct {
+	ID         string     `json:"id"`
+	Pipeline   string     `json:"pipeline"`
+	Name       string     `json:"name"`
+	NameBase64 string     `json:"name_base64,omitempty"` // where the name's bytes are no UTF-8
+	Source     string     `json:"source"`
+	State      string     `json:"state"`
+	Size       int64      `json:"size"`
+	SHA256     string     `json:"sha256"` // "" until known
+	FoundAt    *time.Time `json:"found_at"`
+	StartedAt  *time.Time `json:"started_at"`
+	FinishedAt *time.Time `json:"finished_at"`
+	Records    int64      `json:"records"`
+	Delivered  int64      `json:"delivered"`
+	Had        int64      `json:"had"` // part of delivered: the target had it already
+	Duplicate  int64      `json:"duplicate"`
+	Filtered   int64      `json:"filtered"`
+	Dead       int64      `json:"dead"`
+	Error      string     `json:"error"`
+	Origin     string     `json:"origin"`
+	Replays    string     `json:"replays,omitempty"` // the arrival whose content this takes up again
+	PutAway    string     `json:"put_away,omitempty"`
+}
+
+// ArrivalDetail is the object of `show --json`.
+type ArrivalDetail struct {
+	Arrival
+	Batches  []Batch                `json:"batches"`
+	Timeline []ingest.TimelineEvent `json:"timeline"`
+}
+
+// Batch is one request.
+type Batch struct {
+	Number         int        `json:"number"`
+	First          int64      `json:"first"`
+	Last           int64      `json:"last"`
+	State          string     `json:"state"`
+	IdempotencyKey string     `json:"idempotency_key"`
+	Attempts       int        `json:"attempts"`
+	Status         int        `json:"status"`
+	Sink           string     `json:"sink"`
+	Records        int        `json:"records"`
+	Answer         string     `json:"answer,omitempty"`
+	DueAt          *time.Time `json:"due_at,omitempty"`
+}
+
+// Letter is one line of `dead list --json`.
+type Letter struct {
+	ID         string     `json:"id"`
+	Arrival    string     `json:"arrival"`
+	Pipeline   string     `json:"pipeline"`
+	Name       string     `json:"name"`
+	NameBase64 string     `json:"name_base64,omitempty"`
+	Record     int64      `json:"record"`
+	Line       int64      `json:"line"`
+	Column     int        `json:"column"`
+	Stage      string     `json:"stage"`
+	Sink       string     `json:"sink"`
+	Reason     string     `json:"reason"`
+	Status     int        `json:"status"`
+	Answer     string     `json:"answer"`
+	Raw        *string    `json:"raw,omitempty"`
+	RawBase64  *string    `json:"raw_base64,omitempty"`
+	Uncertain  bool       `json:"uncertain"`
+	At         *time.Time `json:"at"`
+}
+
+// Bytes is the record as it stood.
+func (l *Letter) Bytes() []byte {
+	switch {
+	case l.Raw != nil:
+		return []byte(*l.Raw)
+	case l.RawBase64 != nil:
+		b, _ := base64.StdEncoding.DecodeString(*l.RawBase64)
+		return b
+	}
+	return nil
+}
+
+// Audit is one line of `audit --json`.
+type Audit struct {
+	Pipeline  string `json:"pipeline"`
+	Arrival   string `json:"arrival"`
+	State     string `json:"state"`
+	Balanced  bool   `json:"balanced"`
+	Records   int64  `json:"records"`
+	Delivered int64  `json:"delivered"`
+	Duplicate int64  `json:"duplicate"`
+	Filtered  int64  `json:"filtered"`
+	Dead      int64  `json:"dead"`
+	Why       string `json:"why,omitempty"` // where it fails
+}
+
+// Status is the object of `status --json`.
+type Status struct {
+	Pipelines []PipelineStatus `json:"pipelines"`
+	Sinks     []SinkStatus     `json:"sinks"`
+	Running   bool             `json:"running"` // a daemon answers, not the command itself
+	Version   string           `json:"version"`
+	PID       int              `json:"pid"`
+	StartedAt *time.Time       `json:"started_at"`
+	StateDir  string           `json:"state_dir"`
+	DiskLow   string           `json:"disk_low,omitempty"` // the directory where less than min_free is left
+}
+
+// PipelineStatus is one pipeline. State is "running", "idle", "paused",
+// "error" (the source cannot do its work) or "stopped" (no daemon runs).
+type PipelineStatus struct {
+	Name        string     `json:"name"`
+	State       string     `json:"state"`
+	Since       *time.Time `json:"since"`
+	Waiting     int64      `json:"waiting"`
+	LastArrival *time.Time `json:"last_arrival"`
+	Error       string     `json:"error"`
+	Rate        float64    `json:"rate"` // records a second, of the last minute
+	Held        int64      `json:"held"`
+	Dead        int64      `json:"dead"`    // dead letters
+	Blocked     bool       `json:"blocked"` // a sink keeps its records from moving
+}
+
+// SinkStatus is one sink. State is "ok", "retrying" (it does not take records
+// for now) or "stopped" (a person has to mend it).
+type SinkStatus struct {
+	Name  string     `json:"name"`
+	State string     `json:"state"`
+	Since *time.Time `json:"since"`
+	Error string     `json:"error"`
+}
+
+// LedgerStats are sizes.
+type LedgerStats struct {
+	Path     string `json:"path"`
+	Bytes    int64  `json:"bytes"` // with its write-ahead log
+	Arrivals int64  `json:"arrivals"`
+	Batches  int64  `json:"batches"`
+	Letters  int64  `json:"dead"`
+	Keys     int64  `json:"keys"`
+}
+
+// PruneResult says what retention took.
+type PruneResult struct {
+	Files    int64 `json:"files"`
+	Arrivals int64 `json:"arrivals"`
+	Letters  int64 `json:"dead"`
+	Events   int64 `json:"events"`
+	Keys     int64 `json:"keys"`
+}
+
+// ViewArrival is an arrival as people see it.
+func ViewArrival(a *ingest.Arrival) Arrival {
+	v := Arrival{
+		ID: id(a.ID), Pipeline: a.Pipeline, Source: a.Source, State: string(a.State),
+		Size: a.Size, SHA256: hex.EncodeToString(a.SHA256),
+		FoundAt: when(a.FoundAt), StartedAt: when(a.StartedAt), FinishedAt: when(a.FinishedAt),
+		Records: a.Counts.Records, Delivered: a.Counts.Delivered, Had: a.Counts.Had,
+		Duplicate: a.Counts.Duplicate, Filtered: a.Counts.Filtered, Dead: a.Counts.Dead,
+		Error: a.Error, Origin: text(a.Origin),
+	}
+	v.Name, v.NameBase64 = name(a.Name)
+	if a.Replay != nil {
+		v.Replays = id(a.Replay.Of)
+	}
+	if a.PutAway {
+		v.PutAway = a.Away.Action
+		if a.Away.To != "" {
+			v.PutAway = text(a.Away.To)
+		}
+	}
+	return v
+}
+
+func viewDetail(d *ingest.ArrivalDetail) *ArrivalDetail {
+	v := &ArrivalDetail{Arrival: ViewArrival(&d.Arrival), Batches: make([]Batch, len(d.Batches)), Timeline: d.Timeline}
+	for i, b := range d.Batches {
+		v.Batches[i] = Batch{
+			Number: b.Number, First: b.First, Last: b.Last, State: string(b.State),
+			IdempotencyKey: b.IdempotencyKey, Attempts: b.Attempts, Status: b.Status,
+			Sink: b.Sink, Records: b.Records, Answer: text(b.Answer), DueAt: when(b.DueAt),
+		}
+	}
+	if v.Timeline == nil {
+		v.Timeline = []ingest.TimelineEvent{}
+	}
+	return v
+}
+
+func viewLetter(l *ingest.Letter) Letter {
+	v := Letter{
+		ID: id(l.ID), Arrival: id(l.Arrival), Pipeline: l.Pipeline,
+		Record: l.Pos.Record, Line: l.Pos.Line, Column: l.Pos.Column,
+		Stage: string(l.Stage), Sink: l.Sink, Reason: text(l.Reason), Status: l.Status,
+		Answer: text(l.Answer), Uncertain: l.Uncertain, At: when(l.At),
+	}
+	v.Name, v.NameBase64 = name(l.Name)
+	if raw := string(l.Raw); utf8.ValidString(raw) {
+		v.Raw = &raw
+	} else {
+		b64 := base64.StdEncoding.EncodeToString(l.Raw)
+		v.RawBase64 = &b64
+	}
+	return v
+}
+
+func viewAudit(r *ingest.AuditRow) Audit {
+	c := r.Counts
+	return Audit{
+		Pipeline: r.Pipeline, Arrival: id(r.Arrival), State: string(r.State), Balanced: r.Balanced,
+		Records: c.Records, Delivered: c.Delivered, Duplicate: c.Duplicate, Filtered: c.Filtered, Dead: c.Dead,
+		Why: r.Why,
+	}
+}
+
+func id(n int64) string { return strconv.FormatInt(n, 10) }
+
+func when(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// text keeps bytes that are no UTF-8 from looking like text.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+func name(s string) (shown, b64 string) {
+	if utf8.ValidString(s) {
+		return s, ""
+	}
+	return text(s), base64.StdEncoding.EncodeToString([]byte(s))
+}
