@@ -1,0 +1,358 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"ingestd/ingest"
+	"ingestd/ingest/admin"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) deadCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dead",
+		Short: "Dead letters: records that could not be parsed, shaped or delivered",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &exit{code: codeUsage, err: fmt.Errorf("there is no command \"dead %s\"", args[0]), hint: "dead list, show, export, replay or drop"}
+			}
+			return cmd.Help()
+		},
+		Args: cobra.ArbitraryArgs,
+	}
+	cmd.AddCommand(a.deadList(), a.deadShow(), a.deadExport(), a.deadReplay(), a.deadDrop())
+	return cmd
+}
+
+// pick is how letters are chosen: by number, or by these flags.
+type pick struct {
+	arrival, pipeline, reason, since string
+	all                              bool
+}
+
+func (p *pick) register(a *app, cmd *cobra.Command, all string) {
+	cmd.Flags().StringVar(&p.arrival, "arrival", "", "only this arrival's")
+	cmd.Flags().StringVarP(&p.pipeline, "pipeline", "p", "", "only this pipeline's")
+	cmd.Flags().StringVar(&p.reason, "reason", "", "only those whose reason holds this text")
+	cmd.Flags().StringVar(&p.since, "since", "", "only those that died since: 2h, 3d, 2026-03-05, RFC 3339")
+	if all != "" {
+		cmd.Flags().BoolVar(&p.all, "all", false, all)
+	}
+	a.completePipelines(cmd)
+}
+
+func (p *pick) filter(ids []string) (f ingest.LetterFilter, err error) {
+	for _, s := range ids {
+		n, err := admin.ParseID(s)
+		if err != nil {
+			return f, err
+		}
+		f.IDs = append(f.IDs, n)
+	}
+	if p.arrival != "" {
+		if f.Arrival, err = admin.ParseID(p.arrival); err != nil {
+			return f, err
+		}
+	}
+	f.Pipeline, f.Reason = p.pipeline, p.reason
+	f.Since, err = parseWhen(p.since, time.Now())
+	return f, err
+}
+
+// chosen is filter for what changes something: it must name what it means.
+func (p *pick) chosen(ids []string) (ingest.LetterFilter, error) {
+	f, err := p.filter(ids)
+	if err == nil && !p.all && len(f.IDs) == 0 && f.Arrival == 0 && f.Pipeline == "" && f.Reason == "" && f.Since.IsZero() {
+		err = &exit{code: codeUsage, err: fmt.Errorf("which dead letters?"), hint: "name their numbers, or --arrival, -p, --reason, --since, or --all"}
+	}
+	return f, err
+}
+
+func (a *app) deadList() *cobra.Command {
+	var (
+		p      pick
+		asJSON bool
+		limit  int
+	)
+	cmd := &cobra.Command{
+		Use:   "list [ID…]",
+		Short: "List dead letters",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := p.filter(args)
+			if err != nil {
+				return err
+			}
+			if f.Limit = limit; !asJSON && limit == 0 {
+				f.Limit = tableRows + 1
+			}
+			return a.ask(cmd.Context(), func(c *admin.Client) error {
+				if asJSON {
+					return printLines(a, c.Letters(cmd.Context(), f))
+				}
+				return a.letterTable(cmd.Context(), c, f, "no dead letters")
+			})
+		},
+	}
+	p.register(a, cmd, "")
+	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one object a line")
+	return cmd
+}
+
+func (a *app) letterTable(ctx context.Context, c *admin.Client, f ingest.LetterFilter, none string) error {
+	t := newTable("ID", "ARRIVAL", "PIPELINE", "NAME", "RECORD", "LINE", "STAGE", "SINK", "STATUS", "REASON")
+	n := 0
+	for l, err := range c.Letters(ctx, f) {
+		if err != nil {
+			return err
+		}
+		if n++; n > tableRows {
+			break
+		}
+		reason := printable(l.Reason)
+		if l.Uncertain {
+			reason = "(uncertain) " + reason
+		}
+		t.AppendRow([]any{l.ID, l.Arrival, l.Pipeline, cut(printable(l.Name), 40), l.Record, l.Line, l.Stage, l.Sink, status(l.Status), cut(reason, 80)})
+	}
+	return a.printTable(t, n, none)
+}
+
+func status(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// printSomeLetters ends `show` with the arrival's first dead letters.
+func (a *app) printSomeLetters(ctx context.Context, c *admin.Client, d *admin.ArrivalDetail) error {
+	id, err := admin.ParseID(d.ID)
+	if err != nil || d.Dead == 0 {
+		return err
+	}
+	const most = 20
+	fmt.Fprintln(a.out, "\nDead letters")
+	if err := a.letterTable(ctx, c, ingest.LetterFilter{Arrival: id, Limit: most}, "they were replayed, dropped, or are past their retention"); err != nil {
+		return err
+	}
+	if d.Dead > most {
+		fmt.Fprintf(a.out, "… all of them: ingestd dead list --arrival %s\n", d.ID)
+	}
+	return nil
+}
+
+func (a *app) deadShow() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show one dead letter with its bytes and the target's answer",
+		Args:  exactly("the number of a dead letter"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := admin.ParseID(args[0])
+			if err != nil {
+				return err
+			}
+			return a.ask(cmd.Context(), func(c *admin.Client) error {
+				l, err := c.Letter(cmd.Context(), id)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return admin.Encode(a.out, l)
+				}
+				t := newTable()
+				t.ResetHeaders()
+				line := func(what string, value any) {
+					if s := fmt.Sprint(value); s != "" && s != "0" {
+						t.AppendRow([]any{what, s})
+					}
+				}
+				line("dead letter", l.ID)
+				line("died", clock(l.At))
+				line("pipeline", l.Pipeline)
+				line("arrival", l.Arrival+" "+printable(l.Name))
+				line("record", l.Record)
+				line("line", l.Line)
+				line("column", l.Column)
+				line("stage", l.Stage)
+				line("sink", l.Sink)
+				line("reason", printable(l.Reason))
+				line("status", l.Status)
+				line("answer", printable(l.Answer))
+				if l.Uncertain {
+					line("uncertain", "the target may have it: its last try had no answer")
+				}
+				fmt.Fprintf(a.out, "%s\n\n%s\n", t.Render(), printable(string(l.Bytes())))
+				return nil
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as one object")
+	return cmd
+}
+
+func (a *app) deadExport() *cobra.Command {
+	var (
+		p      pick
+		to     string
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "export [ID…] [-o FILE]",
+		Short: "Write dead letters' records as they stood, one after the other",
+		Long: `Writes the bytes of dead letters as they stood in their files, a line end after
+each. With --json the whole letters, one object a line. An existing file is not
+overwritten.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := p.filter(args)
+			if err != nil {
+				return err
+			}
+			return a.ask(cmd.Context(), func(c *admin.Client) error {
+				write := func(w io.Writer) error { return exportLetters(cmd.Context(), c, f, w, asJSON) }
+				if to == "" {
+					return write(a.out)
+				}
+				return createWhole(to, write)
+			})
+		},
+	}
+	p.register(a, cmd, "")
+	cmd.Flags().StringVarP(&to, "output", "o", "", "a new file (default: standard output)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the whole letters, one object a line")
+	return cmd
+}
+
+func exportLetters(ctx context.Context, c *admin.Client, f ingest.LetterFilter, w io.Writer, asJSON bool) error {
+	for l, err := range c.Letters(ctx, f) {
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			err = admin.Encode(w, l)
+		} else {
+			_, err = w.Write(append(l.Bytes(), '\n'))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// createWhole writes a new file that is there whole or not at all.
+func createWhole(path string, write func(io.Writer) error) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".ingestd-*.tmp")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	if err := write(tmp); err != nil {
+		return err
+	}
+	if err := tmp.Sync(); err != nil {
+		return err
+	}
+	// A link, unlike a rename, never replaces what stands there.
+	if err := os.Link(tmp.Name(), path); err != nil {
+		return &exit{code: codeUsage, err: fmt.Errorf("write %s: %w", path, err)}
+	}
+	return nil
+}
+
+func (a *app) deadReplay() *cobra.Command {
+	var (
+		p      pick
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "replay [ID…]",
+		Short: "Send dead letters' records again, under the current config",
+		Long: `Sends the records of dead letters again and waits for the answer. A letter
+leaves the list when its record is delivered. Exits with 1 where a record died
+again, and with 3 where the target gave no answer.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := p.chosen(args)
+			if err != nil {
+				return err
+			}
+			return a.askToDeliver(cmd.Context(), func(c *admin.Client) error {
+				r, err := c.ReplayLetters(cmd.Context(), f)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					err = admin.Encode(a.out, r)
+				} else {
+					_, err = fmt.Fprintf(a.out, "%s: %d delivered, %d duplicate, %d filtered, %d dead again, %d not finished\n",
+						some(r.Letters, "dead letter"), r.Delivered, r.Duplicate, r.Filtered, r.Dead, r.Unfinished)
+					if r.Error != "" {
+						fmt.Fprintf(a.out, "  %s\n", printable(r.Error))
+					}
+				}
+				switch {
+				case err != nil:
+					return err
+				case r.Unfinished > 0:
+					return &exit{code: codeUnfinished}
+				case r.Dead > 0:
+					return &exit{code: codeNotClean}
+				}
+				return nil
+			})
+		},
+	}
+	p.register(a, cmd, "all dead letters")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the result as one object")
+	return cmd
+}
+
+func (a *app) deadDrop() *cobra.Command {
+	var (
+		p   pick
+		yes bool
+	)
+	cmd := &cobra.Command{
+		Use:   "drop [ID…]",
+		Short: "Forget dead letters for good",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := p.chosen(args)
+			if err != nil {
+				return err
+			}
+			return a.ask(cmd.Context(), func(c *admin.Client) error {
+				var n int64
+				for _, err := range c.Letters(cmd.Context(), f) {
+					if err != nil {
+						return err
+					}
+					n++
+				}
+				if n == 0 {
+					fmt.Fprintln(a.out, "no dead letters were chosen")
+					return nil
+				}
+				if err := a.confirm(yes, "Drop "+some(n, "dead letter")+" for good?"); err != nil {
+					return err
+				}
+				n, err := c.DropLetters(cmd.Context(), f)
+				if err == nil {
+					fmt.Fprintf(a.out, "%s dropped\n", some(n, "dead letter"))
+				}
+				return err
+			})
+		},
+	}
+	p.register(a, cmd, "all dead letters")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}

@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"time"
+
+	"ingestd/config"
+	"ingestd/ingest/source"
+	"ingestd/sinks"
+
+	"golang.org/x/sys/unix"
+)
+
+// connectWithin bounds the try of one source or sink.
+const connectWithin = 15 * time.Second
+
+// A Connection is the result of one try.
+type Connection struct {
+	What  string `json:"what"`  // "source of pipeline orders", "sink crm"
+	Error string `json:"error"` // "" = it works
+}
+
+// Connect tries every source and every sink of a config, without taking
+// anything up and without sending anything.
+func Connect(ctx context.Context, cfg *config.Config, version string) iter.Seq[Connection] {
+	return func(yield func(Connection) bool) {
+		try := func(what string, f func(context.Context) error) bool {
+			ctx, cancel := context.WithTimeout(ctx, connectWithin)
+			defer cancel()
+			c := Connection{What: what}
+			if err := f(ctx); err != nil {
+				c.Error = err.Error()
+			}
+			return yield(c)
+		}
+		if !try("state directory "+cfg.StateDir, func(context.Context) error { return writable(cfg.StateDir) }) {
+			return
+		}
+		for i := range cfg.Pipelines {
+			p := &cfg.Pipelines[i]
+			if p.Source.Type == "dir" && !try("source of pipeline "+p.Name, func(context.Context) error { return tryDir(&p.Source.Dir) }) {
+				return
+			}
+		}
+		gates := sinks.NewGates()
+		for i := range cfg.Sinks {
+			s := &cfg.Sinks[i]
+			if !try("sink "+s.Name, func(ctx context.Context) error {
+				o, err := newOutlet(s, gates, deaf{}, os.Stdout, version)
+				if err != nil {
+					return err
+				}
+				if o.connect != nil {
+					err = o.connect(ctx)
+				}
+				return errors.Join(err, o.close())
+			}) {
+				return
+			}
+		}
+	}
+}
+
+// tryDir makes sure that a folder can be listed, that files can be taken out of
+// it, and warns where a move out of it would be a copy.
+func tryDir(d *config.Dir) error {
+	dir, err := os.Open(d.Path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if fi, err := dir.Stat(); err != nil {
+		return err
+	} else if !fi.IsDir() {
+		return fmt.Errorf("%s is no directory", d.Path)
+	}
+	if _, err := dir.Readdirnames(1); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("list %s: %w", d.Path, err)
+	}
+	if d.WhenDone.Action == "keep" {
+		return nil // files are copied
+	}
+	if err := unix.Access(d.Path, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("files cannot be taken out of %s: %w", d.Path, err)
+	}
+	own := filepath.Join(d.Path, source.Home)
+	if err := unix.Access(own, unix.W_OK|unix.X_OK); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s cannot be written: %w", own, err)
+	}
+	if other, err := otherDevice(d.Path, own); err == nil && other {
+		return fmt.Errorf("%s is on another filesystem than %s: files could not be taken up by renaming them", own, d.Path)
+	}
+	return nil
+}
+
+func otherDevice(a, b string) (bool, error) {
+	var sa, sb unix.Stat_t
+	if err := unix.Stat(a, &sa); err != nil {
+		return false, err
+	}
+	if err := unix.Stat(b, &sb); err != nil {
+		return false, err
+	}
+	return sa.Dev != sb.Dev, nil
+}

@@ -1,0 +1,58 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"ingestd/config"
+	"ingestd/formats"
+	"ingestd/formats/csvfmt"
+	"ingestd/formats/jsonfmt"
+	"ingestd/formats/xlsxfmt"
+	"ingestd/formats/xmlfmt"
+	"ingestd/ingest"
+)
+
+// A reading is how a pipeline's arrivals are read.
+type reading struct {
+	spec formats.Spec
+}
+
+// formatSpec turns what the config says into what the readers want.
+func formatSpec(f *config.Format) (reading, error) {
+	s := formats.Spec{Type: f.Type}
+	switch f.Type {
+	case "auto", "raw", "":
+	case "csv":
+		c := &f.CSV
+		s.Encoding = c.Encoding
+		s.CSV = csvfmt.Options{
+			Delimiter: c.Delimiter, Quote: c.Quote, NoQuote: c.Quote == "", Escape: c.Escape,
+			NoHeader: c.Header == 0, Header: c.Header, Columns: c.Columns,
+			SkipRows: c.SkipRows, SkipFooter: c.SkipFooter, Comment: c.Comment,
+			Trim: c.Trim, Null: c.Null, Pad: c.Ragged == "pad",
+		}
+	case "json":
+		s.JSON = jsonfmt.Options{Records: f.JSON.Records}
+	case "xml":
+		s.XML = xmlfmt.Options{
+			Record: f.XML.Record, AttributePrefix: f.XML.AttributePrefix, TextKey: f.XML.TextKey, Lists: f.XML.Lists,
+		}
+	case "xlsx":
+		x := &f.XLSX
+		s.XLSX = xlsxfmt.Options{
+			Sheet: x.Sheet.Name, HeaderRow: max(x.HeaderRow, 0), NoHeader: x.HeaderRow == config.NoHeaderRow, Range: x.Range, Password: x.Password,
+		}
+		if x.Sheet.Number > 0 {
+			s.XLSX.Sheet = strconv.Itoa(x.Sheet.Number)
+		}
+	default:
+		return reading{}, fmt.Errorf("format %q is not built yet", f.Type)
+	}
+	return reading{s}, s.Check()
+}
+
+func (r reading) open(ctx context.Context, in ingest.Input) (ingest.Reader, error) {
+	return formats.Open(ctx, r.spec, in)
+}

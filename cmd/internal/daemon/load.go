@@ -1,0 +1,111 @@
+package daemon
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+
+	"ingestd/config"
+	"ingestd/formats"
+	"ingestd/ingest"
+	"ingestd/ingest/shape"
+	"ingestd/sinks"
+)
+
+// Load reads a config and has every room check its part, so that all that is
+// wrong with it comes back at once, each with its place in the file. Where
+// anything is wrong the config is nil.
+func Load(path string) (*config.Config, config.Problems) {
+	cfg, problems := config.Load(path)
+	if cfg == nil {
+		return nil, problems
+	}
+	for _, p := range cfg.Unsupported() {
+		problems = problems.Append(p)
+	}
+	c := &checks{cfg: cfg, gates: sinks.NewGates()}
+	for i := range cfg.Sinks {
+		c.sink(&cfg.Sinks[i])
+	}
+	for i := range cfg.Pipelines {
+		c.pipeline(&cfg.Pipelines[i])
+	}
+	for _, p := range c.found {
+		problems = problems.Append(p)
+	}
+	if problems.Err() != nil {
+		return nil, problems
+	}
+	return cfg, problems
+}
+
+type checks struct {
+	cfg   *config.Config
+	gates *sinks.Gates
+	found []error
+}
+
+func (c *checks) add(path string, err error) {
+	if err == nil {
+		return
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range many.Unwrap() {
+			c.add(path, e)
+		}
+		return
+	}
+	var se *shape.Error
+	if errors.As(err, &se) {
+		c.found = append(c.found, c.cfg.Problem(path+"."+indexed(se.Path), se.Message, ""))
+		return
+	}
+	// Rooms begin with the key where they know it: "when_done: to: …".
+	message := err.Error()
+	for {
+		key, rest, ok := strings.Cut(message, ": ")
+		if !ok || !c.cfg.Given(config.Join(path, key)) {
+			break
+		}
+		path, message = config.Join(path, key), rest
+	}
+	c.found = append(c.found, c.cfg.Problem(path, message, ""))
+}
+
+// indexed writes record.key.0, as shapes count, as record.key[0].
+func indexed(path string) string {
+	return regexp.MustCompile(`^(record\.key)\.(\d+)`).ReplaceAllString(path, "$1[$2]")
+}
+
+func (c *checks) sink(s *config.Sink) {
+	path := config.Join("sinks", s.Name)
+	o, err := newOutlet(s, c.gates, deaf{}, os.Stdout, "")
+	if err != nil {
+		c.add(path, err)
+		return
+	}
+	c.add(path, o.close())
+	_, err = sinks.Body(sinks.BodySpec{Kind: s.Body, Template: s.Template})
+	c.add(path, err)
+}
+
+func (c *checks) pipeline(p *config.Pipeline) {
+	path := config.Join("pipelines", p.Name)
+	_, err := shape.Compile(shapeOptions(&p.Record))
+	c.add(path, err)
+	_, err = formatSpec(&p.Format)
+	c.add(config.Join(path, "format"), err)
+	// A source that keeps files needs a spool; whether one can be made is not
+	// asked here, so the check is made without.
+	src := *p
+	if src.Source.Dir.WhenDone.Action == "keep" {
+		src.Source.Dir.WhenDone = config.Away{Action: "delete"}
+	}
+	_, err = newSource(&src, formats.Known, nil, slog.New(slog.DiscardHandler), nil)
+	c.add(config.Join(path, "source"), err)
+}
+
+// deaf is an observer that hears nothing.
+type deaf struct{ ingest.Observer }

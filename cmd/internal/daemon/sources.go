@@ -1,0 +1,40 @@
+package daemon
+
+import (
+	"fmt"
+	"log/slog"
+
+	"ingestd/config"
+	"ingestd/ingest"
+	"ingestd/ingest/source"
+	"ingestd/ingest/source/dir"
+	"ingestd/ingest/spool"
+)
+
+// newSource makes a pipeline's source.
+func newSource(p *config.Pipeline, known func(string) bool, sp *spool.Spool, log *slog.Logger, state func(error)) (ingest.Source, error) {
+	switch p.Source.Type {
+	case "dir":
+		d := &p.Source.Dir
+		return dir.New(dir.Options{
+			Pipeline:   p.Name,
+			Path:       d.Path,
+			Rules:      rules(&d.Watch),
+			Known:      known,
+			Rescan:     d.Rescan,
+			WhenDone:   source.When{Action: d.WhenDone.Action, To: d.WhenDone.To},
+			WhenFailed: source.When{Action: d.WhenFailed.Action, To: d.WhenFailed.To},
+			Spool:      sp,
+			Logger:     log,
+			OnState:    state,
+		})
+	}
+	return nil, fmt.Errorf("source type %q is not built yet", p.Source.Type)
+}
+
+func rules(w *config.Watch) source.Rules {
+	return source.Rules{
+		Match: w.Match, Ignore: w.Ignore, Recursive: w.Recursive, Settle: w.Settle,
+		DoneFile: w.DoneFile, Order: w.Order, MaxSize: w.MaxSize,
+	}
+}

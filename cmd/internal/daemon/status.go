@@ -1,0 +1,134 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"time"
+
+	"ingestd/ingest"
+	"ingestd/ingest/admin"
+)
+
+// Status implements admin.Statuser.
+func (d *Daemon) Status(ctx context.Context) (*admin.Status, error) {
+	backlog, err := d.ledger.Backlog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	waits := make(map[string]ingest.Backlog, len(backlog))
+	for _, b := range backlog {
+		waits[b.Pipeline] = b
+	}
+	d.mu.Lock()
+	crew, running := d.crew, d.running
+	d.mu.Unlock()
+	s := &admin.Status{
+		Pipelines: []admin.PipelineStatus{}, Sinks: []admin.SinkStatus{},
+		Running: running, Version: d.o.Version, PID: os.Getpid(), StateDir: d.o.Config.StateDir, DiskLow: d.lowDisk(),
+	}
+	if running {
+		s.StartedAt = moment(d.started)
+	}
+	for _, l := range crew.lines {
+		p := l.status(running)
+		p.backlog(waits[p.Name])
+		p.Rate = d.meter.rate(p.Name)
+		p.Blocked = l.blocked()
+		s.Pipelines = append(s.Pipelines, p.PipelineStatus)
+		delete(waits, p.Name)
+	}
+	for _, b := range backlog {
+		if _, gone := waits[b.Pipeline]; gone && (b.Waiting > 0 || b.Held > 0 || b.Dead > 0) {
+			p := lineStatus{admin.PipelineStatus{Name: b.Pipeline, State: "removed"}}
+			p.backlog(b)
+			if b.Waiting > 0 {
+				p.Error = "the config has no such pipeline any more; its arrivals wait until it is back"
+			}
+			s.Pipelines = append(s.Pipelines, p.PipelineStatus)
+		}
+	}
+	for i := range crew.cfg.Sinks {
+		s.Sinks = append(s.Sinks, crew.sink(crew.cfg.Sinks[i].Name))
+	}
+	return s, nil
+}
+
+// The states of a sink, as engines name them.
+const (
+	sinkOK       = "ok"
+	sinkRetrying = "retrying"
+	sinkStopped  = "stopped"
+)
+
+// sink is how a sink does, for all lines together: as badly as for the one for
+// which it does worst.
+func (c *crew) sink(name string) admin.SinkStatus {
+	worst := admin.SinkStatus{Name: name, State: sinkOK}
+	rank := map[string]int{sinkOK: 0, sinkRetrying: 1, sinkStopped: 2}
+	for _, l := range c.lines {
+		for _, h := range l.engine.Load().Health() {
+			if h.Sink == name && rank[h.State] > rank[worst.State] {
+				worst.State, worst.Since, worst.Error = h.State, moment(h.Since), h.Reason
+			}
+		}
+	}
+	return worst
+}
+
+type lineStatus struct{ admin.PipelineStatus }
+
+func (l *line) status(running bool) lineStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := lineStatus{admin.PipelineStatus{Name: l.cfg.Name, State: "idle", Since: moment(l.since)}}
+	switch {
+	case !l.runs:
+		p.State = "stopped"
+		if !running {
+			p.Since = nil
+		}
+	case len(l.why) > 0:
+		p.State, p.Since = "paused", moment(l.at)
+		p.Error = cmp.Or(l.why[byDisk], l.why[byPerson])
+	default:
+		if e := l.engine.Load().Status(); e.Source != nil {
+			p.State, p.Error, p.Since = "error", e.Source.Error(), moment(e.Since)
+		}
+	}
+	return p
+}
+
+func (p *lineStatus) backlog(b ingest.Backlog) {
+	p.Waiting, p.Held, p.Dead, p.LastArrival = b.Waiting, b.Held, b.Dead, moment(b.LastArrival)
+	if p.State == "idle" && b.Waiting > 0 {
+		p.State = "running"
+	}
+	p.Error = cmp.Or(p.Error, b.LastError)
+}
+
+// blocked reports whether one of the line's sinks has kept its records from
+// moving for so long that nobody should wait for it.
+func (l *line) blocked() bool {
+	for _, h := range l.engine.Load().Health() {
+		switch h.State {
+		case sinkStopped:
+			return true
+		case sinkRetrying:
+			for _, o := range l.sinks {
+				if o.Name == h.Sink && time.Since(h.Since) > o.RetryMax {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
