@@ -1,0 +1,41 @@
+# All of ingestd's chores. `make help` lists them.
+
+GO          ?= go
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+
+.DEFAULT_GOAL := build
+
+.PHONY: build
+build: ## build the static binary bin/ingestd
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ingestd ./cmd/ingestd
+
+.PHONY: demo
+demo: build ## everything at once in a temporary directory (DEMO_KEEP=1 leaves it running)
+	./bin/ingestd demo
+
+.PHONY: test
+test: ## vet, then all tests with the race detector; installs what they need where it is missing
+	.ci/need gcc libc curl python3
+	$(GO) vet ./...
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+
+.PHONY: lint
+lint: ## gofmt, gofumpt, go vet, staticcheck, pinned versions
+	@out=$$(gofmt -l .) && test -z "$$out" || { echo "gofmt -w these files:"; echo "$$out"; exit 1; }
+	@out=$$($(GO) run $(GOFUMPT) -l .) && test -z "$$out" || { echo "gofumpt -w these files (go run $(GOFUMPT) -w .):"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	.ci/versions
+
+.PHONY: bench
+bench: ## every Go benchmark once; docs/bench has the one from file to target
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: clean
+clean: ## remove what make made
+	rm -rf bin
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
