@@ -346,6 +346,11 @@ func (l *Ledger) End(ctx context.Context, id int64, e ingest.Ending) (*ingest.Ar
 			n.Records, n.Delivered, n.Duplicate, n.Filtered, n.Dead, n.Had, id); err != nil {
 			return fmt.Errorf("end arrival: %w", err)
 		}
+		l.mu.Lock()
+		for _, s := range l.scopes {
+			s.disown(id, 0)
+		}
+		l.mu.Unlock()
 		if err := l.abandon(t, id); err != nil {
 			return err
 		}

@@ -3,6 +3,8 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -13,40 +15,57 @@ const noteEvery = 10 * time.Minute
 // them: whole eras, in memory shard by shard, on disk in small pieces.
 func (l *Ledger) expire(ctx context.Context) {
 	now := l.clock.now()
-	type due struct {
-		s      *scope
-		drop   [256]bool
-		cutoff time.Time
-	}
-	var dues []due
 	l.mu.Lock()
-	for _, s := range l.scopes {
-		if s.keep <= 0 {
-			continue
-		}
-		oldest := s.oldest(now)
-		if oldest <= s.swept {
-			continue
-		}
-		var drop [256]bool
-		for era := max(s.swept, oldest-eraTags); era < oldest; era++ {
-			drop[eraTag(era)] = true
-		}
-		for era := oldest; era <= s.era(now); era++ {
-			drop[eraTag(era)] = false
-		}
-		s.swept = oldest
-		dues = append(dues, due{s, drop, time.UnixMicro(oldest * s.eraLen().Microseconds())})
-	}
+	scopes := slices.Collect(maps.Values(l.scopes))
 	l.mu.Unlock()
-	for _, d := range dues {
-		for i := range d.s.keys.shards {
-			l.mu.Lock()
-			d.s.keys.expire(i, &d.drop)
-			l.mu.Unlock()
+	for _, s := range scopes {
+		if drop := l.dropped(s, now); drop != nil {
+			for i := range s.keys.shards {
+				l.mu.Lock()
+				s.keys.expire(i, drop)
+				l.mu.Unlock()
+			}
 		}
-		l.sweep(ctx, d.s, d.cutoff)
+		if before, ok := l.sweepable(s); ok {
+			l.sweep(ctx, s, before)
+		}
 	}
+}
+
+// dropped says which tags' keys have expired in a scope since it was asked last;
+// nil where there are none.
+func (l *Ledger) dropped(s *scope, now time.Time) *[256]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	oldest := s.oldest(now)
+	if s.keep <= 0 || oldest <= s.swept {
+		return nil
+	}
+	drop := &[256]bool{}
+	for era := max(s.swept, oldest-eraTags); era < oldest; era++ {
+		drop[eraTag(era)] = true
+	}
+	for era := oldest; era <= s.era(now); era++ {
+		drop[eraTag(era)] = false
+	}
+	s.swept, s.unswept = oldest, time.UnixMicro(oldest*s.eraLen().Microseconds())
+	return drop
+}
+
+// sweepable says before which time a scope's rows can be deleted. They stay
+// while a claim with followers is open: after a crash these ask again what
+// became of their leaders.
+func (l *Ledger) sweepable(s *scope) (before time.Time, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.claims {
+		if c.scope == s && (c.unfed > 0 || len(c.followers) > 0) {
+			return before, false
+		}
+	}
+	s.late = false
+	before, s.unswept = s.unswept, time.Time{}
+	return before, !before.IsZero()
 }
 
 // note stores the clock and moves the epoch on, first in the ledger and then in

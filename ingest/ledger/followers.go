@@ -62,12 +62,14 @@ func (l *Ledger) Follow(id int64, fs []ingest.Follower, done func(error)) {
 	}})
 }
 
-// orphan decides on a follower whose key nobody leads any more: its leader is
-// dead, or gave its lead back and may take it again, or is gone for good.
+// orphan decides on a follower whose key nobody leads any more. Its leader is
+// dead; or it was delivered, and its key expired or was forgotten since; or it
+// gave its lead back and may take it again; or it is gone for good.
 func (l *Ledger) orphan(t *tx, f *follower) error {
+	s := f.claim.scope
 	l.mu.Lock()
-	tag := f.claim.scope.keys.get(&f.Key)
-	leader := f.claim.scope.leader(&f.Key, tag)
+	tag := s.keys.get(&f.Key)
+	leader, late := s.leader(&f.Key, tag), s.late
 	l.mu.Unlock()
 	switch {
 	case pending(tag):
@@ -86,6 +88,17 @@ func (l *Ledger) orphan(t *tx, f *follower) error {
 	}
 	if !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("look up the record that another waits for: %w", err)
+	}
+	had := f.Leader == f.claim.arrival // was claimed before it, and is not dead
+	if !had && late {
+		if err := t.row(`SELECT EXISTS (SELECT 1 FROM claims c JOIN keys k ON k.claim = c.id
+			WHERE c.arrival = ? AND c.state = 'settled' AND instr(k.packed, ?) % 16 = 1)`, []any{f.Leader, f.Key[:]}, &had); err != nil {
+			return fmt.Errorf("look for an expired key: %w", err)
+		}
+	}
+	if had {
+		f.verdict = ingest.Duplicate
+		return nil
 	}
 	var ended bool
 	err = t.row("SELECT finished_at IS NOT NULL FROM arrivals WHERE id = ?", []any{f.Leader}, &ended)
@@ -257,7 +270,10 @@ func (l *Ledger) abandon(t *tx, id int64) error {
 		tag := w.scope.keys.get(&w.key)
 		leader := w.scope.leader(&w.key, tag)
 		l.mu.Unlock()
-		if leader != 0 && leader != id {
+		if leader == id {
+			continue // a replay that is not settled
+		}
+		if leader != 0 {
 			if _, err := t.exec("UPDATE waiting SET leader = ? WHERE scope = ? AND key = ? AND leader = ?", leader, w.scope.id, w.key[:], id); err != nil {
 				return fmt.Errorf("hand waiting records on: %w", err)
 			}

@@ -40,9 +40,12 @@ func (l *Ledger) Reopen(ctx context.Context, id int64) (*ingest.Arrival, func(),
 	l.arrivals[id] = m
 	return &a, func() {
 		l.mu.Lock()
-		defer l.mu.Unlock()
 		delete(l.arrivals, id)
 		l.moved()
+		l.mu.Unlock()
+		// Who followed a record that was judged and then not sent waits for
+		// nobody. An error is the writer's, and known to all.
+		l.w.submit(op{run: func(t *tx) error { return l.abandon(t, id) }, done: func(error) {}})
 	}, nil
 }
 

@@ -245,6 +245,7 @@ func (l *Ledger) remember(scopeID, seen int64, packed []byte) {
 	}
 	era := s.era(time.UnixMicro(seen))
 	if era < s.swept {
+		s.late = true
 		return
 	}
 	tag := eraTag(era)

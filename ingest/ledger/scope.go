@@ -33,8 +33,13 @@ type scope struct {
 
 	// renewed are keys seen again in a later era, for the next commit.
 	renewed []ingest.Key
-	// swept is the oldest era that may still have keys.
-	swept int64
+	// swept is the oldest era that may still have keys, unswept the time before
+	// which rows are to be deleted.
+	swept   int64
+	unswept time.Time
+	// late: rows had expired at the start that a follower of an open claim may
+	// have waited for before.
+	late bool
 }
 
 // A lead is an arrival and the number of pending keys that it leads.

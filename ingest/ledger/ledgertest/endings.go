@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"ingestd/ingest"
-	"pgregory.net/rapid"
 )
 
 func (m *world2) cutOne() {
@@ -74,6 +73,7 @@ func (m *world2) endOne() {
 }
 
 func (m *world2) endLife(l *life, state ingest.State) {
+	m.rt.Logf("arrival %d ends %s", l.id, state)
 	a := m.endAs(l.id, ingest.Ending{State: state})
 	l.ended, l.begun = true, false
 	m.counts(a.Counts, l.counts)
@@ -90,7 +90,8 @@ func (m *world2) endLife(l *life, state ingest.State) {
 
 // crashAll goes on in the next process, now or days later.
 func (m *world2) crashAll() {
-	days := rapid.SampledFrom([]int{0, 0, 0, 15, 25}).Draw(m.rt, "days later")
+	days, _ := pick(m, []int{0, 0, 0, 15, 25}, "days later")
+	m.rt.Logf("crash, and %d days later", days)
 	m.crashFor(time.Duration(days) * day)
 	m.forgetMemory()
 }
@@ -200,7 +201,16 @@ func (m *world2) dropOne() {
 }
 
 func (m *world2) forgetOne() {
-	name := rapid.SampledFrom(modelKeys).Draw(m.rt, "forget")
+	name, _ := pick(m, modelKeys, "forget")
+	for _, l := range m.arrivals {
+		for _, c := range l.claims {
+			for i, r := range c.recs {
+				if l.scope == "p" && r.key == name && c.verdicts[i] == ingest.Follow {
+					return // a crash would lose what became of its leader
+				}
+			}
+		}
+	}
 	n, err := m.Forget(m.ctx(), "p", []ingest.Key{key(name)})
 	m.check(err)
 	k := m.key("p", name)
@@ -212,6 +222,9 @@ func (m *world2) forgetOne() {
 	for _, s := range k.partial {
 		want = 1
 		delete(k.got, s)
+	}
+	if want > 0 {
+		clear(k.by)
 	}
 	k.known, k.partial = false, nil
 	if n != want {

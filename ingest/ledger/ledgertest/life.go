@@ -15,8 +15,17 @@ func (m *world2) step() {
 		m.arrive, m.arrive, m.beginOne, m.beginOne, m.read, m.read, m.read, m.read, m.settleOne, m.settleOne,
 		m.settleOne, m.settleOne, m.cutOne, m.cutOne, m.feedOne, m.feedOne, m.endOne, m.endOne, m.crashAll, m.replayOne, m.dropOne, m.forgetOne,
 	}
-	rapid.SampledFrom(steps).Draw(m.rt, "step")()
+	do, _ := pick(m, steps, "step")
+	do()
 	m.compare()
+}
+
+// draw is a number below n. Rapid prefers small ones, which makes for dull
+// lives: they are spread evenly.
+func (m *world2) draw(n int, what string) int {
+	x := rapid.Uint64().Draw(m.rt, what)
+	x = (x ^ x>>31) * 0x9e3779b97f4a7c15
+	return int((x ^ x>>29) % uint64(n))
 }
 
 // pick draws one of a list; false where it is empty.
@@ -24,7 +33,7 @@ func pick[T any](m *world2, list []T, what string) (one T, ok bool) {
 	if len(list) == 0 {
 		return one, false
 	}
-	return list[rapid.IntRange(0, len(list)-1).Draw(m.rt, what)], true
+	return list[m.draw(len(list), what)], true
 }
 
 func (m *world2) lives(which func(*life) bool) (out []*life) {
@@ -37,7 +46,7 @@ func (m *world2) lives(which func(*life) bool) (out []*life) {
 }
 
 func (m *world2) chance(percent int, what string) bool {
-	return rapid.IntRange(0, 99).Draw(m.rt, what) < percent
+	return m.draw(100, what) < percent
 }
 
 func (m *world2) arrive() {
@@ -48,10 +57,10 @@ func (m *world2) arrive() {
 	if m.chance(20, "other scope") {
 		l.scope = "q"
 	}
-	for i := range rapid.IntRange(1, 9).Draw(m.rt, "records") {
+	for i := range 1 + m.draw(9, "records") {
 		r := &record{life: l, n: int64(i) + 1, bad: m.chance(8, "bad")}
 		if !m.chance(8, "no key") {
-			r.key = rapid.SampledFrom(modelKeys).Draw(m.rt, "key")
+			r.key, _ = pick(m, modelKeys, "key")
 		}
 		l.recs = append(l.recs, r)
 	}
@@ -69,6 +78,7 @@ func (m *world2) beginOne() {
 // beginLife begins an arrival, for the first time or again, and compares what
 // the ledger knows of it.
 func (m *world2) beginLife(l *life) {
+	m.rt.Logf("arrival %d begins", l.id)
 	b := m.begin(l.id)
 	l.begun = true
 	var open []int64
@@ -98,7 +108,7 @@ func (m *world2) read() {
 		return
 	}
 	left := l.recs[l.next-1:]
-	m.readSome(l, left[:min(rapid.IntRange(1, 4).Draw(m.rt, "chunk"), len(left))], m.chance(10, "broken off"))
+	m.readSome(l, left[:min(1+m.draw(4, "chunk"), len(left))], m.chance(10, "broken off"))
 }
 
 func (m *world2) readSome(l *life, recs []*record, breakOff bool) {
@@ -131,6 +141,7 @@ func (m *world2) readSome(l *life, recs []*record, breakOff bool) {
 			delete(l.dead, recs[i].key)
 		}
 	}
+	m.rt.Logf("arrival %d takes %d keys back", l.id, len(back))
 	m.Unjudge(l.id, l.scope, back)
 	if n == 0 {
 		if breakOff {
@@ -138,18 +149,19 @@ func (m *world2) readSome(l *life, recs []*record, breakOff bool) {
 		}
 		return
 	}
-	if n < len(recs) {
-		m.beginLife(l) // what was judged bad beyond is forgotten with the pass
-	}
 	var later []string
 	if len(sinks) > 1 && m.chance(25, "behind") {
-		later = []string{rapid.SampledFrom(sinks).Draw(m.rt, "which is behind")}
+		one, _ := pick(m, sinks, "which is behind")
+		later = []string{one}
 	}
 	c := draft(l.id, l.scope, judged[:n], sinks, later)
 	c.Batches = m.divide(c.Batches, judged[:n])
 	m.commit(c)
 	l.next += int64(n)
 	m.claimed(l, c, recs[:n], judged[:n])
+	if n < len(recs) {
+		m.beginLife(l) // what was judged bad beyond is forgotten with the pass
+	}
 }
 
 // divide cuts some batches in two.
@@ -165,7 +177,7 @@ func (m *world2) divide(whole []*ingest.Batch, judged []ingest.Judged) (out []*i
 			out = append(out, b)
 			continue
 		}
-		at := rapid.IntRange(1, len(fresh)-1).Draw(m.rt, "divide at")
+		at := 1 + m.draw(len(fresh)-1, "divide at")
 		out = append(out, batch(b.Sink, fresh[:at]), batch(b.Sink, fresh[at:]))
 	}
 	return out
@@ -229,10 +241,11 @@ func (m *world2) settleOne() {
 	}
 	o := m.open(of[c], c)
 	b, _ := pick(m, o.Batches, "settle")
-	m.settleBatch(of[c], c, b, rapid.IntRange(0, 9).Draw(m.rt, "outcome"))
+	m.settleBatch(of[c], c, b, m.draw(10, "outcome"))
 }
 
 func (m *world2) settleBatch(l *life, c *modelClaim, b *ingest.Batch, outcome int) {
+	m.rt.Logf("batch %d of claim %d, outcome %d", b.ID, c.id, outcome)
 	recs := c.batches[b.ID]
 	if recs == nil {
 		m.rt.Fatalf("batch %d of claim %d should be settled", b.ID, c.id)
@@ -248,7 +261,7 @@ func (m *world2) settleBatch(l *life, c *modelClaim, b *ingest.Batch, outcome in
 		m.settle(ingest.Settlement{Batch: b, State: ingest.BatchDue, Attempts: 1, DueAt: m.now.Add(time.Hour), Uncertain: true})
 		return
 	case outcome <= 2 && len(recs) > 1:
-		at := rapid.IntRange(1, len(recs)-1).Draw(m.rt, "halve at")
+		at := 1 + m.draw(len(recs)-1, "halve at")
 		left, right := batch(b.Sink, judged[:at]), batch(b.Sink, judged[at:])
 		m.settle(ingest.Settlement{Batch: b, State: ingest.BatchSplit, Halves: [2]*ingest.Batch{left, right}})
 		c.batches[left.ID], c.batches[right.ID] = recs[:at], recs[at:]

@@ -31,7 +31,7 @@ func model(t *testing.T, d Driver) {
 		defer os.RemoveAll(dir)
 		m := &world2{world: worldIn(rt, d, dir, modelKeep), rt: rt, scopes: map[string]map[string]*knowledge{"p": {}, "q": {}}}
 		defer func() { m.Close() }()
-		for range rapid.IntRange(20, 60).Draw(rt, "steps") {
+		for range 30 + m.draw(60, "steps") {
 			m.step()
 		}
 		m.finishAll()
@@ -55,12 +55,13 @@ type world2 struct {
 
 // knowledge is what is true of one key.
 type knowledge struct {
-	leader  int64     // the arrival that leads it, while it is pending
-	known   bool      // delivered
-	seen    time.Time // last, as it is on disk
-	maybe   time.Time // seen later, which the next claim stores
-	partial []string  // sinks that have it, while it is not known
-	got     map[string]bool
+	leader  int64           // the arrival that leads it, while it is pending
+	known   bool            // delivered
+	seen    time.Time       // last, as it is on disk
+	maybe   time.Time       // seen later, which the next claim stores
+	partial []string        // sinks that have it, while it is not known
+	got     map[string]bool // sinks that acknowledged it, while that is remembered
+	by      map[int64]bool  // arrivals whose rows have it, expired or not
 }
 
 // life is what is true of an arrival.
@@ -107,7 +108,7 @@ type modelClaim struct {
 func (m *world2) key(scope, name string) *knowledge {
 	k := m.scopes[scope][name]
 	if k == nil {
-		k = &knowledge{got: map[string]bool{}}
+		k = &knowledge{got: map[string]bool{}, by: map[int64]bool{}}
 		m.scopes[scope][name] = k
 	}
 	return k
@@ -157,6 +158,7 @@ func (m *world2) judged(l *life, r *record, got *ingest.Judged, reopened bool) {
 	default:
 		k.leader = l.id
 	}
+	m.rt.Logf("arrival %d record %d key %q is judged %s", l.id, r.n, r.key, verdicts([]ingest.Judged{*got}))
 	if got.Verdict != want || got.Leader != leader {
 		m.rt.Fatalf("arrival %d record %d key %q: verdict %d of arrival %d, want %d of %d", l.id, r.n, r.key, got.Verdict, got.Leader, want, leader)
 	}
@@ -209,6 +211,7 @@ func (m *world2) claimed(l *life, c *ingest.Claim, recs []*record, judged []inge
 		}
 	}
 	l.claims = append(l.claims, mc)
+	m.rt.Logf("arrival %d claims records %d to %d as %s for %v in claim %d", l.id, c.First, c.Last, verdicts(judged), c.Sinks, c.ID)
 	m.settled(l, mc)
 }
 
@@ -233,6 +236,7 @@ func (m *world2) settled(l *life, mc *modelClaim) {
 	if len(mc.batches) > 0 || len(mc.uncut) > 0 || mc.unfed {
 		return
 	}
+	m.rt.Logf("claim %d of arrival %d is settled", mc.id, l.id)
 	l.claims = slices.DeleteFunc(l.claims, func(c *modelClaim) bool { return c == mc })
 	for i, r := range mc.recs {
 		if mc.verdicts[i] == ingest.Follow && r.fate == 0 {
@@ -295,7 +299,11 @@ func (m *world2) orphan(l *life, r *record) {
 		r.leader = k.leader
 	case k.known:
 		r.fate = ingest.Duplicate
-	case leader.ended || leader.diedWith(r):
+	case leader.diedWith(r):
+		r.fate = ingest.Dead
+	case leader == l, k.by[leader.id]: // the key was forgotten or has expired
+		r.fate = ingest.Duplicate
+	case leader.ended:
 		r.fate = ingest.Dead
 	}
 }
@@ -327,6 +335,7 @@ func (m *world2) reckon(l *life, mc *modelClaim, r *record) {
 		}
 	} else {
 		k.known, k.seen, k.partial = true, m.now, nil
+		k.by[l.id] = true
 	}
 	fate := ingest.Duplicate
 	if dead {
