@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 
 	"ingestd/ingest"
@@ -109,11 +110,8 @@ func (p *pass) run(ctx context.Context) (err error) {
 			return brokenOff{context.Cause(ctx)}
 		}
 	}
-	if p.reviver != nil {
-		if err := p.reviver.close(ctx); err != nil {
-			return err
-		}
-		p.reviver = nil
+	if err := p.revived(ctx, math.MaxInt64); err != nil {
+		return err
 	}
 	if p.draft != nil {
 		if err := p.draft.close(ctx); err != nil {
@@ -170,6 +168,9 @@ func (p *pass) take(ctx context.Context) error {
 			return fmt.Errorf("arrival %d: record %d follows record %d", p.r.a.ID, pos.Record, p.read)
 		}
 		p.read = pos.Record
+		if err := p.revived(ctx, pos.Record); err != nil {
+			return err
+		}
 		if p.known(pos.Record) {
 			continue
 		}
@@ -253,15 +254,21 @@ func (p *pass) skip(n int64) bool {
 	return len(p.given) > 0 && p.given[0].First <= n
 }
 
+// revived sends an open claim's batches once all of its records were read.
+func (p *pass) revived(ctx context.Context, n int64) error {
+	if p.reviver == nil || n <= p.reviver.claim.Last {
+		return nil
+	}
+	if err := p.reviver.close(ctx); err != nil {
+		return err
+	}
+	p.reviver = nil
+	return nil
+}
+
 // revive hands a record of an open claim to the one that makes its batches
 // again.
 func (p *pass) revive(ctx context.Context, pos ingest.Position, rec *ingest.Record) (bool, error) {
-	if p.reviver != nil && pos.Record > p.reviver.claim.Last {
-		if err := p.reviver.close(ctx); err != nil {
-			return true, err
-		}
-		p.reviver = nil
-	}
 	for p.reviver == nil && len(p.open) > 0 && p.open[0].First <= pos.Record {
 		v, err := newReviver(ctx, p, p.open[0])
 		if err != nil {

@@ -52,11 +52,6 @@ func (e *Engine) Reject(ctx context.Context, id int64) error {
 // Replay takes an ended arrival's content up again, as an arrival of its own.
 // It returns that arrival's number.
 func (e *Engine) Replay(ctx context.Context, r ingest.Replay) (int64, error) {
-	leave, err := e.enter()
-	if err != nil {
-		return 0, err
-	}
-	defer leave()
 	a, err := e.o.Ledger.Find(ctx, r.Of)
 	if err != nil {
 		return 0, err
@@ -65,6 +60,11 @@ func (e *Engine) Replay(ctx context.Context, r ingest.Replay) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	leave, err := e.enter()
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
 	f.Replay = &r
 	ids, err := e.Accept(ctx, []ingest.Found{*f})
 	if err != nil {

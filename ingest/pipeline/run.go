@@ -304,7 +304,7 @@ func (r *run) feedAll() error {
 func (r *run) finish(readErr error) error {
 	e := r.e
 	err := r.feedAll()
-	if err != nil && (readErr == nil && !final(err) || r.ctx.Err() != nil) {
+	if err != nil && (!final(err) || r.ctx.Err() != nil) {
 		return err
 	}
 	if readErr == nil {
