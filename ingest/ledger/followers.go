@@ -80,8 +80,8 @@ func (l *Ledger) orphan(t *tx, f *follower) error {
 		return nil
 	}
 	var d death
-	err := t.row("SELECT record, line, stage, sink, reason FROM dead WHERE key = ? AND arrival = ? AND record <> ? ORDER BY id LIMIT 1",
-		[]any{f.Key[:], f.Leader, f.Pos.Record}, &d.pos.Record, &d.pos.Line, &d.stage, &d.sink, &d.reason)
+	err := t.row("SELECT record, line, stage, sink, reason FROM dead WHERE key = ? AND arrival = ? ORDER BY id LIMIT 1",
+		[]any{f.Key[:], f.Leader}, &d.pos.Record, &d.pos.Line, &d.stage, &d.sink, &d.reason)
 	if err == nil {
 		f.dies(d, f.Leader)
 		return nil

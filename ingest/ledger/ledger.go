@@ -200,7 +200,7 @@ func (l *Ledger) examine(ctx context.Context, m *mark) error {
 
 // dsn names the database in the form that takes options.
 func (l *Ledger) dsn(pragmas ...string) string {
-	q := url.Values{"_pragma": append(pragmas, "busy_timeout(5000)", "foreign_keys(1)", "journal_mode(WAL)", "synchronous(FULL)")}
+	q := url.Values{"_pragma": append(pragmas, "busy_timeout(1000)", "foreign_keys(1)", "journal_mode(WAL)", "synchronous(FULL)")}
 	return "file:" + (&url.URL{Path: l.path}).EscapedPath() + "?" + q.Encode()
 }
 
@@ -324,13 +324,13 @@ func (l *Ledger) Err() error { return l.w.brokenErr() }
 // Close finishes what is queued and closes the ledger. Arrivals under way do
 // not count this as a start in vain.
 func (l *Ledger) Close() error {
-	l.w.submit(op{done: func(error) {}, run: func(t *tx) error {
-		_, err := t.exec("UPDATE arrivals SET starts = 0 WHERE put_away = 0 AND state = 'running' AND starts > 0")
-		return err
-	}})
 	l.closing.Do(func() {
 		l.quit()
 		l.guard.Wait()
+		l.w.submit(op{done: func(error) {}, run: func(t *tx) error {
+			_, err := t.exec("UPDATE arrivals SET starts = 0 WHERE put_away = 0 AND state = 'running' AND starts > 0")
+			return err
+		}})
 		l.note(l.clock.now())
 		l.w.close()
 		l.closed = l.shut()

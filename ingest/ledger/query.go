@@ -85,7 +85,7 @@ func (l *Ledger) live(a ingest.Arrival) ingest.Arrival {
 }
 
 // maxListed bounds the batches and steps of one arrival that are listed.
-const maxListed = 10_000
+const maxListed = 5_000
 
 // Arrival implements ingest.Query.
 func (l *Ledger) Arrival(ctx context.Context, id int64) (*ingest.ArrivalDetail, error) {

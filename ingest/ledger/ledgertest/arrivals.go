@@ -76,6 +76,44 @@ func (w *world) refusedOf(b *ingest.Batch, record int64) {
 	w.refused(right, "refused", record)
 }
 
+// expiredMeanwhile: two files wait for records of each other that were
+// delivered; after a crash, and long after their keys have expired, each still
+// learns so.
+func expiredMeanwhile(t *testing.T, d Driver) {
+	w := worldIn(t, d, t.TempDir(), 80*day)
+	ids := []int64{w.begun("f"), w.begun("g")}
+	var follow [2][]ingest.Judged
+	var claims [2]*ingest.Claim
+	var leads [2]*ingest.Batch
+	for i, id := range ids {
+		leads[i] = w.claim(id, w.judge(id, 1, fmt.Sprint("lead", i))).Batches[0]
+	}
+	for i, id := range ids {
+		follow[i] = w.judge(id, 2, fmt.Sprint("lead", 1-i), fmt.Sprint("slow", i))
+		w.expect(follow[i], "FN")
+		claims[i] = w.claim(id, follow[i])
+	}
+	w.delivered(leads[0])
+	w.delivered(leads[1])
+	w.crash()
+	for range 5 {
+		w.restart(25 * day)
+	}
+	w.expect(w.judge(w.begun("h"), 1, "lead0"), "N")
+	for i, id := range ids {
+		w.begin(id)
+		w.follow(claims[i].ID, follow[i][0])
+		w.delivered(w.OpenClaims(id)[0].Batches[0])
+	}
+	// One key is led again by a third file: that record follows it now.
+	w.counts(w.end(ids[0]).Counts, ingest.Counts{Records: 3, Delivered: 2, Duplicate: 1})
+	w.Unjudge(3, "p", []ingest.Key{key("lead0")})
+	w.endAs(3, ingest.Ending{State: ingest.Failed, Error: "only looked"})
+	w.counts(w.settled(ids[1]), ingest.Counts{Records: 3, Delivered: 2, Dead: 1})
+	w.end(ids[1])
+	w.balanced()
+}
+
 // clockJumps: a wall clock that is wrong at a start expires nothing.
 func clockJumps(t *testing.T, d Driver) {
 	for _, jump := range []time.Duration{10 * 365 * day, -10 * 365 * day} {

@@ -109,6 +109,8 @@ func pendingAtStart(t *testing.T, d Driver) {
 			t.Errorf("record %d follows arrival %d, want %d", r.Pos.Record, r.Leader, first)
 		}
 	}
+	w.Unjudge(other, "p", []ingest.Key{key("a")}) // is not its to give
+	w.expect(w.judge(other, 1, "a"), "F")
 	w.claim(other, recs)
 	b := w.begin(first)
 	w.delivered(b.Open[0].Batches[0])

@@ -7,7 +7,7 @@ import (
 	"ingestd/ingest"
 )
 
-func (m *world2) cutOne() {
+func (m *lives) cutOne() {
 	list, of := m.opens(func(c *modelClaim) bool { return len(c.uncut) > 0 })
 	c, ok := pick(m, list, "cut")
 	if ok {
@@ -16,7 +16,7 @@ func (m *world2) cutOne() {
 	}
 }
 
-func (m *world2) cutFor(l *life, c *modelClaim, sink string) {
+func (m *lives) cutFor(l *life, c *modelClaim, sink string) {
 	var fresh []*record
 	var judged []ingest.Judged
 	for i, r := range c.recs {
@@ -31,14 +31,14 @@ func (m *world2) cutFor(l *life, c *modelClaim, sink string) {
 	m.sent(c, batches, fresh)
 }
 
-func (m *world2) feedOne() {
+func (m *lives) feedOne() {
 	list, of := m.opens(func(c *modelClaim) bool { return c.unfed })
 	if c, ok := pick(m, list, "feed"); ok {
 		m.feed(of[c], c)
 	}
 }
 
-func (m *world2) feed(l *life, c *modelClaim) {
+func (m *lives) feed(l *life, c *modelClaim) {
 	var fs []ingest.Judged
 	for i, r := range c.recs {
 		if c.verdicts[i] != ingest.Follow {
@@ -57,8 +57,8 @@ func (m *world2) feed(l *life, c *modelClaim) {
 	m.settled(l, c)
 }
 
-func (m *world2) endOne() {
-	l, ok := pick(m, m.lives(func(l *life) bool { return l.begun && !l.ended }), "end")
+func (m *lives) endOne() {
+	l, ok := pick(m, m.those(func(l *life) bool { return l.begun && !l.ended }), "end")
 	switch {
 	case !ok:
 	case len(l.claims) > 0 || len(l.waiting) > 0:
@@ -72,7 +72,7 @@ func (m *world2) endOne() {
 	}
 }
 
-func (m *world2) endLife(l *life, state ingest.State) {
+func (m *lives) endLife(l *life, state ingest.State) {
 	m.rt.Logf("arrival %d ends %s", l.id, state)
 	a := m.endAs(l.id, ingest.Ending{State: state})
 	l.ended, l.begun = true, false
@@ -89,7 +89,7 @@ func (m *world2) endLife(l *life, state ingest.State) {
 }
 
 // crashAll goes on in the next process, now or days later.
-func (m *world2) crashAll() {
+func (m *lives) crashAll() {
 	days, _ := pick(m, []int{0, 0, 0, 15, 25}, "days later")
 	m.rt.Logf("crash, and %d days later", days)
 	m.crashFor(time.Duration(days) * day)
@@ -97,7 +97,7 @@ func (m *world2) crashAll() {
 }
 
 // forgetMemory is what a crash does to those that live in memory.
-func (m *world2) forgetMemory() {
+func (m *lives) forgetMemory() {
 	for _, keys := range m.scopes {
 		for _, k := range keys {
 			k.leader = 0
@@ -119,12 +119,13 @@ func (m *world2) forgetMemory() {
 		}
 	}
 	m.expire()
+	m.compare()
 	m.balanced()
 }
 
 // replayOne takes all letters of one dead record up again.
-func (m *world2) replayOne() {
-	l, ok := pick(m, m.lives(func(l *life) bool {
+func (m *lives) replayOne() {
+	l, ok := pick(m, m.those(func(l *life) bool {
 		return l.ended && len(l.claims) == 0 && slices.ContainsFunc(l.recs, func(r *record) bool { return r.letters > 0 })
 	}), "replay of")
 	if !ok {
@@ -177,14 +178,14 @@ func (m *world2) replayOne() {
 
 // hadByAll makes a duplicate of a record that is new, and that all its sinks
 // have.
-func (m *world2) hadByAll(l *life, r *record, j *ingest.Judged) ingest.Verdict {
+func (m *lives) hadByAll(l *life, r *record, j *ingest.Judged) ingest.Verdict {
 	m.Unjudge(l.id, l.scope, []ingest.Key{j.Key})
 	m.free(l, r.key)
 	j.Verdict = ingest.Duplicate
 	return j.Verdict
 }
 
-func (m *world2) dropOne() {
+func (m *lives) dropOne() {
 	list := m.letters(ingest.LetterFilter{})
 	d, ok := pick(m, list, "drop")
 	if !ok {
@@ -200,7 +201,7 @@ func (m *world2) dropOne() {
 	r.dropped++
 }
 
-func (m *world2) forgetOne() {
+func (m *lives) forgetOne() {
 	name, _ := pick(m, modelKeys, "forget")
 	for _, l := range m.arrivals {
 		for _, c := range l.claims {
@@ -233,7 +234,7 @@ func (m *world2) forgetOne() {
 }
 
 // compare looks at all that the ledger says in passing.
-func (m *world2) compare() {
+func (m *lives) compare() {
 	for _, l := range m.arrivals {
 		a := m.arrival(l.id)
 		if (l.begun || l.ended) && a.Counts != l.counts {
@@ -250,7 +251,7 @@ func (m *world2) compare() {
 }
 
 // finishAll brings every arrival to its end: none may wait for ever.
-func (m *world2) finishAll() {
+func (m *lives) finishAll() {
 	for round := 0; ; round++ {
 		var left []int64
 		for _, l := range m.arrivals {
@@ -276,7 +277,7 @@ func (m *world2) finishAll() {
 }
 
 // advance does all that can be done for one arrival.
-func (m *world2) advance(l *life) {
+func (m *lives) advance(l *life) {
 	if !l.begun && !l.ended {
 		m.beginLife(l)
 	}

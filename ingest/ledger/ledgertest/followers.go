@@ -134,13 +134,13 @@ func followerOfAnother(t *testing.T, d Driver) {
 func followersBytesAgain(t *testing.T, d Driver) {
 	w := newWorld(t, d)
 	first, second := w.begun("f"), w.begun("g")
-	dies := w.claim(first, w.judge(first, 1, "dies")).Batches[0]
-	lives := w.claim(first, w.judge(first, 2, "lives")).Batches[0]
+	lives := w.claim(first, w.judge(first, 1, "lives")).Batches[0]
+	dies := w.claim(first, w.judge(first, 2, "dies")).Batches[0] // its follower has the same ordinal
 	w.claim(first, w.judge(first, 3, "waits"))
 	recs := w.judge(second, 1, "own", "dies", "lives", "waits", "own")
 	w.expect(recs, "NFFFF")
 	w.claim(second, recs)
-	w.refused(dies, "refused", 1)
+	w.refused(dies, "refused", 2)
 	w.delivered(lives)
 	w.crash()
 

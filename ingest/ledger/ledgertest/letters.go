@@ -232,6 +232,23 @@ func lettersTakenOnce(t *testing.T, d Driver) {
 	}
 }
 
+// dryRun: a replay that was only tried leads keys for a moment. Who followed
+// them in it does not wait for ever.
+func dryRun(t *testing.T, d Driver) {
+	w := newWorld(t, d)
+	id, _ := w.dead("f", "a")
+	_, done, err := w.Reopen(w.ctx(), id)
+	w.check(err)
+	w.expect(w.judge(id, 1, "a"), "N")
+	other := w.begun("g")
+	w.claim(other, w.judge(other, 1, "a"))
+	w.Unjudge(id, "p", []ingest.Key{key("a")})
+	done()
+	w.counts(w.settled(other), ingest.Counts{Records: 1, Dead: 1})
+	w.end(other)
+	w.balanced()
+}
+
 // drop takes a letter off the list. Its record stays dead, also where the claim
 // it died in is open yet.
 func drop(t *testing.T, d Driver) {

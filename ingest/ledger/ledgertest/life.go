@@ -10,33 +10,32 @@ import (
 )
 
 // step does something that can be done now.
-func (m *world2) step() {
+func (m *lives) step() {
 	steps := []func(){
 		m.arrive, m.arrive, m.beginOne, m.beginOne, m.read, m.read, m.read, m.read, m.settleOne, m.settleOne,
 		m.settleOne, m.settleOne, m.cutOne, m.cutOne, m.feedOne, m.feedOne, m.endOne, m.endOne, m.crashAll, m.replayOne, m.dropOne, m.forgetOne,
 	}
 	do, _ := pick(m, steps, "step")
 	do()
-	m.compare()
 }
 
 // draw is a number below n. Rapid prefers small ones, which makes for dull
 // lives: they are spread evenly.
-func (m *world2) draw(n int, what string) int {
+func (m *lives) draw(n int, what string) int {
 	x := rapid.Uint64().Draw(m.rt, what)
 	x = (x ^ x>>31) * 0x9e3779b97f4a7c15
 	return int((x ^ x>>29) % uint64(n))
 }
 
 // pick draws one of a list; false where it is empty.
-func pick[T any](m *world2, list []T, what string) (one T, ok bool) {
+func pick[T any](m *lives, list []T, what string) (one T, ok bool) {
 	if len(list) == 0 {
 		return one, false
 	}
 	return list[m.draw(len(list), what)], true
 }
 
-func (m *world2) lives(which func(*life) bool) (out []*life) {
+func (m *lives) those(which func(*life) bool) (out []*life) {
 	for _, l := range m.arrivals {
 		if which(l) {
 			out = append(out, l)
@@ -45,11 +44,11 @@ func (m *world2) lives(which func(*life) bool) (out []*life) {
 	return out
 }
 
-func (m *world2) chance(percent int, what string) bool {
+func (m *lives) chance(percent int, what string) bool {
 	return m.draw(100, what) < percent
 }
 
-func (m *world2) arrive() {
+func (m *lives) arrive() {
 	if len(m.arrivals) >= 6 {
 		return
 	}
@@ -68,8 +67,8 @@ func (m *world2) arrive() {
 	m.arrivals = append(m.arrivals, l)
 }
 
-func (m *world2) beginOne() {
-	l, ok := pick(m, m.lives(func(l *life) bool { return !l.begun && !l.ended }), "begin")
+func (m *lives) beginOne() {
+	l, ok := pick(m, m.those(func(l *life) bool { return !l.begun && !l.ended }), "begin")
 	if ok {
 		m.beginLife(l)
 	}
@@ -77,7 +76,7 @@ func (m *world2) beginOne() {
 
 // beginLife begins an arrival, for the first time or again, and compares what
 // the ledger knows of it.
-func (m *world2) beginLife(l *life) {
+func (m *lives) beginLife(l *life) {
 	m.rt.Logf("arrival %d begins", l.id)
 	b := m.begin(l.id)
 	l.begun = true
@@ -102,8 +101,8 @@ func (m *world2) beginLife(l *life) {
 }
 
 // read judges the next records and claims them, or breaks off.
-func (m *world2) read() {
-	l, ok := pick(m, m.lives(func(l *life) bool { return l.begun && !l.ended && l.next <= int64(len(l.recs)) }), "read")
+func (m *lives) read() {
+	l, ok := pick(m, m.those(func(l *life) bool { return l.begun && !l.ended && l.next <= int64(len(l.recs)) }), "read")
 	if !ok {
 		return
 	}
@@ -111,7 +110,7 @@ func (m *world2) read() {
 	m.readSome(l, left[:min(1+m.draw(4, "chunk"), len(left))], m.chance(10, "broken off"))
 }
 
-func (m *world2) readSome(l *life, recs []*record, breakOff bool) {
+func (m *lives) readSome(l *life, recs []*record, breakOff bool) {
 	judged := m.judgeAll(l, recs)
 	n := len(recs)
 	sinks := modelSinks
@@ -165,7 +164,7 @@ func (m *world2) readSome(l *life, recs []*record, breakOff bool) {
 }
 
 // divide cuts some batches in two.
-func (m *world2) divide(whole []*ingest.Batch, judged []ingest.Judged) (out []*ingest.Batch) {
+func (m *lives) divide(whole []*ingest.Batch, judged []ingest.Judged) (out []*ingest.Batch) {
 	var fresh []ingest.Judged
 	for _, j := range judged {
 		if j.Verdict == ingest.New {
@@ -183,7 +182,7 @@ func (m *world2) divide(whole []*ingest.Batch, judged []ingest.Judged) (out []*i
 	return out
 }
 
-func (m *world2) judgeAll(l *life, recs []*record) []ingest.Judged {
+func (m *lives) judgeAll(l *life, recs []*record) []ingest.Judged {
 	judged := make([]ingest.Judged, len(recs))
 	for i, r := range recs {
 		judged[i] = ingest.Judged{Pos: position(r.n), Key: key(r.key), Verdict: ingest.New}
@@ -200,7 +199,7 @@ func (m *world2) judgeAll(l *life, recs []*record) []ingest.Judged {
 
 // opens are claims that work can be done on: of arrivals that are begun, and of
 // replays.
-func (m *world2) opens(which func(*modelClaim) bool) (out []*modelClaim, of map[*modelClaim]*life) {
+func (m *lives) opens(which func(*modelClaim) bool) (out []*modelClaim, of map[*modelClaim]*life) {
 	of = map[*modelClaim]*life{}
 	for _, l := range m.arrivals {
 		for _, c := range l.claims {
@@ -214,7 +213,7 @@ func (m *world2) opens(which func(*modelClaim) bool) (out []*modelClaim, of map[
 }
 
 // open is a claim as the ledger has it.
-func (m *world2) open(l *life, c *modelClaim) *ingest.OpenClaim {
+func (m *lives) open(l *life, c *modelClaim) *ingest.OpenClaim {
 	list := m.OpenClaims(l.id)
 	if c.replay {
 		by, err := m.Replays(m.ctx(), "p")
@@ -233,7 +232,7 @@ func (m *world2) open(l *life, c *modelClaim) *ingest.OpenClaim {
 	return nil
 }
 
-func (m *world2) settleOne() {
+func (m *lives) settleOne() {
 	list, of := m.opens(func(c *modelClaim) bool { return len(c.batches) > 0 })
 	c, ok := pick(m, list, "settle a batch of")
 	if !ok {
@@ -244,7 +243,7 @@ func (m *world2) settleOne() {
 	m.settleBatch(of[c], c, b, m.draw(10, "outcome"))
 }
 
-func (m *world2) settleBatch(l *life, c *modelClaim, b *ingest.Batch, outcome int) {
+func (m *lives) settleBatch(l *life, c *modelClaim, b *ingest.Batch, outcome int) {
 	m.rt.Logf("batch %d of claim %d, outcome %d", b.ID, c.id, outcome)
 	recs := c.batches[b.ID]
 	if recs == nil {

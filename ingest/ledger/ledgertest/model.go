@@ -18,9 +18,9 @@ import (
 // is new again while it is remembered, no dead key is remembered, each waiting
 // record ends, books balance, and the audit agrees.
 func model(t *testing.T, d Driver) {
-	// A check opens and crashes a dozen databases: a hundred take a minute.
+	// A check opens and crashes several databases: a hundred take a minute.
 	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() == f.DefValue {
-		if err := f.Value.Set("12"); err != nil {
+		if err := f.Value.Set("6"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -29,10 +29,13 @@ func model(t *testing.T, d Driver) {
 		n++
 		dir := filepath.Join(root, strconv.Itoa(n))
 		defer os.RemoveAll(dir)
-		m := &world2{world: worldIn(rt, d, dir, modelKeep), rt: rt, scopes: map[string]map[string]*knowledge{"p": {}, "q": {}}}
+		m := &lives{world: worldIn(rt, d, dir, modelKeep), rt: rt, scopes: map[string]map[string]*knowledge{"p": {}, "q": {}}}
 		defer func() { m.Close() }()
-		for range 30 + m.draw(60, "steps") {
+		for i := range 30 + m.draw(60, "steps") {
 			m.step()
+			if i%4 == 0 {
+				m.compare()
+			}
 		}
 		m.finishAll()
 	})
@@ -45,8 +48,8 @@ var (
 	modelKeys  = []string{"a", "b", "c", "d", "e"}
 )
 
-// world2 is a world with what must be true in it.
-type world2 struct {
+// lives is a world with what must be true in it.
+type lives struct {
 	*world
 	rt       *rapid.T
 	scopes   map[string]map[string]*knowledge
@@ -105,7 +108,7 @@ type modelClaim struct {
 	replay   bool
 }
 
-func (m *world2) key(scope, name string) *knowledge {
+func (m *lives) key(scope, name string) *knowledge {
 	k := m.scopes[scope][name]
 	if k == nil {
 		k = &knowledge{got: map[string]bool{}, by: map[int64]bool{}}
@@ -117,7 +120,7 @@ func (m *world2) key(scope, name string) *knowledge {
 func era(t time.Time) int64 { return t.UnixMicro() / (modelKeep / 8).Microseconds() }
 
 // expire is what a start forgets.
-func (m *world2) expire() {
+func (m *lives) expire() {
 	oldest := era(m.now.Add(-modelKeep))
 	for _, keys := range m.scopes {
 		for _, k := range keys {
@@ -131,7 +134,7 @@ func (m *world2) expire() {
 }
 
 // judged says what the ledger must answer for a record, and follows it.
-func (m *world2) judged(l *life, r *record, got *ingest.Judged, reopened bool) {
+func (m *lives) judged(l *life, r *record, got *ingest.Judged, reopened bool) {
 	m.rt.Helper()
 	want, leader := ingest.New, int64(0)
 	k := m.key(l.scope, r.key)
@@ -169,14 +172,14 @@ func (m *world2) judged(l *life, r *record, got *ingest.Judged, reopened bool) {
 }
 
 // free takes a lead back.
-func (m *world2) free(l *life, name string) {
+func (m *lives) free(l *life, name string) {
 	if k := m.key(l.scope, name); name != "" && k.leader == l.id {
 		k.leader = 0
 	}
 }
 
 // claimed follows a claim.
-func (m *world2) claimed(l *life, c *ingest.Claim, recs []*record, judged []ingest.Judged) {
+func (m *lives) claimed(l *life, c *ingest.Claim, recs []*record, judged []ingest.Judged) {
 	mc := &modelClaim{id: c.ID, recs: recs, sinks: c.Sinks, batches: map[int64][]*record{}, deadAt: map[*record][]string{}, replay: c.Letters != nil}
 	var fresh []*record
 	for i, r := range recs {
@@ -223,7 +226,7 @@ func (r *record) dies() {
 }
 
 // sent deals the new records out to batches, in order, sink by sink.
-func (m *world2) sent(mc *modelClaim, batches []*ingest.Batch, fresh []*record) {
+func (m *lives) sent(mc *modelClaim, batches []*ingest.Batch, fresh []*record) {
 	at := map[string]int{}
 	for _, b := range batches {
 		mc.batches[b.ID] = fresh[at[b.Sink] : at[b.Sink]+b.Records]
@@ -232,7 +235,7 @@ func (m *world2) sent(mc *modelClaim, batches []*ingest.Batch, fresh []*record) 
 }
 
 // settled ends a claim of which nothing is open.
-func (m *world2) settled(l *life, mc *modelClaim) {
+func (m *lives) settled(l *life, mc *modelClaim) {
 	if len(mc.batches) > 0 || len(mc.uncut) > 0 || mc.unfed {
 		return
 	}
@@ -291,7 +294,7 @@ func (l *life) count(v ingest.Verdict) {
 }
 
 // orphan decides on a follower at its claim's end.
-func (m *world2) orphan(l *life, r *record) {
+func (m *lives) orphan(l *life, r *record) {
 	k := m.key(l.scope, r.key)
 	leader := m.life(r.leader)
 	switch {
@@ -314,7 +317,7 @@ func (l *life) diedWith(r *record) bool {
 }
 
 // reckon ends a new record, and who followed it.
-func (m *world2) reckon(l *life, mc *modelClaim, r *record) {
+func (m *lives) reckon(l *life, mc *modelClaim, r *record) {
 	if r.key == "" {
 		return
 	}
@@ -353,7 +356,7 @@ func (m *world2) reckon(l *life, mc *modelClaim, r *record) {
 	}
 }
 
-func (m *world2) resolve(c *modelClaim, key string, fate ingest.Verdict) {
+func (m *lives) resolve(c *modelClaim, key string, fate ingest.Verdict) {
 	if c.unfed {
 		return // their bytes are not here: it is decided when they are
 	}
@@ -378,7 +381,7 @@ func (l *life) release(fate ingest.Verdict, which func(*record) bool) {
 	})
 }
 
-func (m *world2) life(id int64) *life {
+func (m *lives) life(id int64) *life {
 	i := slices.IndexFunc(m.arrivals, func(l *life) bool { return l.id == id })
 	if i < 0 {
 		m.rt.Fatalf("there is no arrival %d", id)

@@ -95,7 +95,7 @@ func uncutAcrossCrashes(t *testing.T, d Driver) {
 // mendedGoesToTheRest: a key that some sinks have is kept with their names; a
 // record with it goes to the others alone.
 func mendedGoesToTheRest(t *testing.T, d Driver) {
-	w := newWorld(t, d)
+	w := worldIn(t, d, t.TempDir(), 80*day)
 	id := w.begun("f")
 	recs := w.judge(id, 1, "a", "b")
 	c := draft(id, "p", recs, []string{"one", "two"}, []string{"two"})
@@ -133,6 +133,15 @@ func mendedGoesToTheRest(t *testing.T, d Driver) {
 		t.Errorf("sinks that have them: %v, %v", got[0].Have, got[1].Have)
 	}
 	w.balanced()
+	// Once all had it, nothing is left of who had it first.
+	for range 5 {
+		w.restart(20 * day)
+	}
+	got = w.judge(w.begun("j"), 1, "a")
+	w.expect(got, "N")
+	if got[0].Have != nil {
+		t.Errorf("sinks that have it: %v", got[0].Have)
+	}
 }
 
 // sharedScope: pipelines that share a scope share its memory; scopes apart do
