@@ -275,15 +275,19 @@ func (d *draft) addPartial(ctx context.Context, it *item) error {
 	if err := d.close(ctx); err != nil {
 		return err
 	}
-	all := d.lines
-	d.lines = slices.DeleteFunc(slices.Clone(all), func(ln *line) bool { return slices.Contains(it.have, ln.plan.Name) })
-	defer func() { d.lines = all }()
-	if len(d.lines) == 0 {
-		// Its sinks have changed since: all that it goes to now have it.
-		d.lines = all
-	}
 	one := *it
 	one.have = nil
+	all := d.lines
+	rest := slices.DeleteFunc(slices.Clone(all), func(ln *line) bool { return slices.Contains(it.have, ln.plan.Name) })
+	if len(rest) == 0 {
+		// Its sinks have changed since: all that it goes to now have it.
+		r := d.p.r
+		r.e.o.Ledger.Unjudge(r.a.ID, r.plan.Scope, []ingest.Key{it.key})
+		one.Verdict = ingest.Duplicate
+		return d.add(ctx, &one)
+	}
+	d.lines = rest
+	defer func() { d.lines = all }()
 	if err := d.add(ctx, &one); err != nil {
 		return err
 	}
