@@ -399,3 +399,18 @@ func (l *Ledger) Placed() (out []ingest.Batch) {
 	}
 	return out
 }
+
+// Sendable reports whether a batch may be sent again: its claim is open, or it
+// was given up and has dead letters that a replay may take up.
+func (l *Ledger) Sendable(ctx context.Context, batch int64) (ok bool, err error) {
+	s, err := l.prepared(ctx, `SELECT EXISTS (SELECT 1 FROM batches b JOIN claims c ON c.id = b.claim WHERE b.id = ? AND
+		(c.state = 'open' OR b.state = 'given_up' AND EXISTS (SELECT 1 FROM dead d
+			WHERE d.arrival = b.arrival AND d.batch = b.id AND d.state IN ('dead', 'replaying'))))`)
+	if err == nil {
+		err = s.QueryRowContext(ctx, batch).Scan(&ok)
+	}
+	if err != nil {
+		return false, fmt.Errorf("look batch %d up: %w", batch, err)
+	}
+	return ok, nil
+}

@@ -247,16 +247,13 @@ func (d *Daemon) RunNow(_ context.Context, name string) error {
 
 // Stats implements admin.Ledger.
 func (d *Daemon) Stats(ctx context.Context) (*admin.LedgerStats, error) {
-	s, ok := any(d.ledger).(interface {
-		Stats(context.Context) (path string, bytes, arrivals, batches, letters, keys int64, err error)
-	})
-	if !ok {
-		return nil, fmt.Errorf("ledger stats: %w", errors.ErrUnsupported)
+	s, err := d.ledger.Stats(ctx)
+	if err != nil {
+		return nil, err
 	}
-	var out admin.LedgerStats
-	var err error
-	out.Path, out.Bytes, out.Arrivals, out.Batches, out.Letters, out.Keys, err = s.Stats(ctx)
-	return &out, err
+	return &admin.LedgerStats{
+		Path: s.Path, Bytes: s.Bytes, Arrivals: s.Arrivals, Batches: s.Batches, Letters: s.Letters, Keys: s.Keys,
+	}, nil
 }
 
 // Prune implements admin.Ledger.
@@ -264,11 +261,5 @@ func (d *Daemon) Prune(ctx context.Context) (*admin.PruneResult, error) { return
 
 // Backup implements admin.Ledger.
 func (d *Daemon) Backup(ctx context.Context, path string) error {
-	b, ok := any(d.ledger).(interface {
-		Backup(ctx context.Context, path string) error
-	})
-	if !ok {
-		return fmt.Errorf("ledger backup: %w", errors.ErrUnsupported)
-	}
-	return b.Backup(ctx, path)
+	return d.ledger.Backup(ctx, path)
 }

@@ -117,10 +117,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.metrics = metrics.New(names(cfg))
 	d.metrics.WatchBacklog(d.ledger.Backlog)
 	d.meter = newMeter(d.metrics)
-	d.pruner = &pruner{query: d.ledger, keep: cfg.Retention, now: time.Now, log: o.Logger}
-	if p, ok := any(d.ledger).(rowPruner); ok {
-		d.pruner.rows = p
-	}
+	d.pruner = &pruner{query: d.ledger, rows: d.ledger, keep: cfg.Retention, now: time.Now, log: o.Logger}
 	if d.crew, err = d.newCrew(cfg); err != nil {
 		return nil, err
 	}
@@ -210,6 +207,25 @@ func (d *Daemon) sweepStores(ctx context.Context) error {
 		return fmt.Errorf("clean the spool: %w", err)
 	} else if n > 0 {
 		d.log.Info("spool files without an arrival were removed", "files", n)
+	}
+	// A crash between a batch's settlement and the removal of its bytes leaves
+	// them behind, and so does a dead letter that was dropped.
+	outbox := d.spool.Outbox()
+	stored, err := outbox.List()
+	if err != nil {
+		return fmt.Errorf("clean the outbox: %w", err)
+	}
+	for _, id := range stored {
+		needed, err := d.ledger.Sendable(ctx, id)
+		if err != nil {
+			return err
+		}
+		if needed {
+			continue
+		}
+		if err := outbox.Remove(id); err != nil {
+			return fmt.Errorf("clean the outbox: %w", err)
+		}
 	}
 	return nil
 }
