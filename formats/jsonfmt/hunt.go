@@ -15,7 +15,7 @@ type hunt struct {
 	on     bool
 	again  bool // leave a value that was only long to Reader.step
 	ends   ends
-	seen   int             // bytes after window.pos that were looked at
+	seen   int             // bytes after Window.Pos that were looked at
 	pos    ingest.Position // the fault's
 	start  ingest.Position // where the first byte is, whatever the fault's says
 	at     ingest.Position // where the parser failed
@@ -26,7 +26,7 @@ type hunt struct {
 
 // value takes the value at buf[i], or begins the hunt for its end.
 func (r *Reader) value(i int, c *ingest.Chunk) status {
-	r.w.pos = i
+	r.w.Pos = i
 	switch r.take(i, c) {
 	case more:
 		return r.long(c)
@@ -39,17 +39,17 @@ func (r *Reader) value(i int, c *ingest.Chunk) status {
 // long asks for more of the value at pos, and begins a hunt where it is
 // longer than the window.
 func (r *Reader) long(c *ingest.Chunk) status {
-	if r.p.final || !empty(c) || r.w.end-r.w.pos < r.w.block {
+	if r.p.final || !empty(c) || r.w.End-r.w.Pos < r.w.Block {
 		return starved
 	}
-	r.hunt = hunt{on: true, again: r.ends.line, ends: r.ends, pos: r.position(r.w.pos), start: r.place(r.w.pos)}
+	r.hunt = hunt{on: true, again: r.ends.line, ends: r.ends, pos: r.position(r.w.Pos), start: r.place(r.w.Pos)}
 	return next
 }
 
 // wrong begins the hunt for the end of the value at pos, in which the parser
 // has failed.
 func (r *Reader) wrong() status {
-	r.hunt = hunt{on: true, ends: r.ends, pos: r.position(r.w.pos), start: r.place(r.w.pos), reason: r.p.reason}
+	r.hunt = hunt{on: true, ends: r.ends, pos: r.position(r.w.Pos), start: r.place(r.w.Pos), reason: r.p.reason}
 	r.locate()
 	return next
 }
@@ -68,7 +68,7 @@ func (r *Reader) locate() {
 // chase looks for the end in what the window holds.
 func (r *Reader) chase(c *ingest.Chunk) status {
 	h, w, p := &r.hunt, &r.w, &r.p
-	n, end := h.ends.scan(p.b[w.pos+h.seen:], p.final)
+	n, end := h.ends.scan(p.b[w.Pos+h.seen:], p.final)
 	h.seen += n
 	if h.reason == "" && h.seen > r.opt.MaxRecord {
 		h.reason, h.at = r.tooLarge(), h.start
@@ -78,22 +78,22 @@ func (r *Reader) chase(c *ingest.Chunk) status {
 		return r.end(h.at, h.reason+"; where it ends is not clear, so nothing after it was read")
 	case end == reached && h.cut:
 		h.on = false
-		r.fault(c, h.pos, h.reason, h.raw, w.pos+h.seen)
+		r.fault(c, h.pos, h.reason, h.raw, w.Pos+h.seen)
 	case end == reached && h.reason != "":
 		h.on = false
-		r.fault(c, h.pos, h.reason, p.b[w.pos:w.pos+h.seen], w.pos+h.seen)
+		r.fault(c, h.pos, h.reason, p.b[w.Pos:w.Pos+h.seen], w.Pos+h.seen)
 	case end != ahead, p.final && h.reason == "": // only long, or the parser knows what is wrong
 		h.on = false
 		if !h.again {
-			return r.value(w.pos, c)
+			return r.value(w.Pos, c)
 		}
 	default:
 		if h.cut {
-			w.pos += h.seen
+			w.Pos += h.seen
 			h.seen = 0
 		} else if h.seen > r.opt.MaxRecord {
-			h.cut, h.raw = true, bytes.Clone(p.b[w.pos:w.pos+min(h.seen, ingest.MaxRawFault)])
-			w.pos += h.seen
+			h.cut, h.raw = true, bytes.Clone(p.b[w.Pos:w.Pos+min(h.seen, ingest.MaxRawFault)])
+			w.Pos += h.seen
 			h.seen = 0
 		}
 		return starved

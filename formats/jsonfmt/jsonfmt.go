@@ -65,7 +65,7 @@ func New(r io.Reader, o Options) (ingest.Reader, error) {
 		return nil, fmt.Errorf("json: a limit is negative or too small to read anything: %+v", o)
 	}
 	rd := &Reader{opt: o, details: ingest.Details{Format: format, Encoding: "utf-8"}}
-	rd.w.src, rd.w.block = r, ingest.ChunkBytes
+	rd.w.Src, rd.w.Block = r, ingest.ChunkBytes
 	rd.p = parser{w: &rd.w, opt: o, labels: map[string]label{}}
 	rd.step = rd.begin
 	if o.Records != "" {

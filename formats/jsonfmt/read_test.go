@@ -30,7 +30,7 @@ func read(t testing.TB, src io.Reader, o Options, block int) (res result) {
 		t.Fatal(err)
 	}
 	if block > 0 {
-		r.(*Reader).w.block = block
+		r.(*Reader).w.Block = block
 	}
 	var (
 		c       ingest.Chunk

@@ -7,13 +7,14 @@ import (
 	"io"
 	"strconv"
 
+	"ingestd/formats/window"
 	"ingestd/ingest"
 )
 
 // A Reader is the ingest.Reader of this format.
 type Reader struct {
 	opt     Options
-	w       window
+	w       window.Window
 	p       parser
 	details ingest.Details
 
@@ -49,13 +50,13 @@ func (r *Reader) Read(ctx context.Context, c *ingest.Chunk) error {
 	if r.err != nil {
 		return r.err
 	}
-	if r.w.end-r.w.pos < r.w.block/2 && r.w.err == nil {
+	if r.w.End-r.w.Pos < r.w.Block/2 && r.w.Err == nil {
 		if err := r.fill(ctx); err != nil {
 			return err
 		}
 	}
 	r.p.look(&r.w)
-	for start := r.w.pos; !full(c) && r.w.pos-start < ingest.ChunkBytes || empty(c); {
+	for start := r.w.Pos; !full(c) && r.w.Pos-start < ingest.ChunkBytes || empty(c); {
 		st := next
 		if r.hunt.on {
 			st = r.chase(c)
@@ -68,11 +69,11 @@ func (r *Reader) Read(ctx context.Context, c *ingest.Chunk) error {
 		if !empty(c) {
 			break
 		}
-		if st == starved && r.w.err == nil {
+		if st == starved && r.w.Err == nil {
 			if err := r.fill(ctx); err != nil {
 				return err
 			}
-			start = r.w.pos
+			start = r.w.Pos
 			continue
 		}
 		if st == starved {
@@ -80,7 +81,7 @@ func (r *Reader) Read(ctx context.Context, c *ingest.Chunk) error {
 		}
 		return r.err
 	}
-	r.w.handOver(c)
+	r.w.HandOver(c)
 	return nil
 }
 
@@ -91,8 +92,8 @@ func (r *Reader) fill(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("json: read: %w", err)
 	}
-	first := r.w.base == 0 && r.w.end == 0
-	r.w.fill()
+	first := r.w.Base == 0 && r.w.End == 0
+	r.w.Fill()
 	r.p.look(&r.w)
 	if first {
 		r.lined = bytes.IndexByte(bytes.TrimRight(r.p.b, " \t\r\n"), '\n') >= 0
@@ -102,8 +103,8 @@ func (r *Reader) fill(ctx context.Context) error {
 
 // cut ends the stream where more of it is needed and none comes.
 func (r *Reader) cut() status {
-	if r.w.err != io.EOF {
-		r.err = fmt.Errorf("json: read at offset %d: %w", r.w.base+int64(r.w.end), r.w.err)
+	if r.w.Err != io.EOF {
+		r.err = fmt.Errorf("json: read at offset %d: %w", r.w.Base+int64(r.w.End), r.w.Err)
 		return stopped
 	}
 	const inside = "the file is cut short: it ends inside the value that starts here"
@@ -112,10 +113,10 @@ func (r *Reader) cut() status {
 		return r.end(h.start, inside+", which is bad: "+h.reason)
 	case h.on:
 		return r.end(h.start, inside)
-	case r.w.pos < r.w.end:
-		return r.unreadable(r.w.pos, inside)
+	case r.w.Pos < r.w.End:
+		return r.unreadable(r.w.Pos, inside)
 	}
-	return r.unreadable(r.w.pos, "the file is cut short: it ends inside an array or object")
+	return r.unreadable(r.w.Pos, "the file is cut short: it ends inside an array or object")
 }
 
 // unreadable ends the stream at buf[i].
@@ -132,8 +133,8 @@ func (r *Reader) end(pos ingest.Position, reason string) status {
 
 // place is where buf[i] is in the file, whether it has line ends or not.
 func (r *Reader) place(i int) ingest.Position {
-	pos := ingest.Position{Offset: r.w.base + int64(i)}
-	pos.Line, pos.Column = r.w.place(i)
+	pos := ingest.Position{Offset: r.w.Base + int64(i)}
+	pos.Line, pos.Column = r.w.Place(i)
 	return pos
 }
 
@@ -149,10 +150,10 @@ func (r *Reader) note(what, value, why string) {
 
 // position is where the record that starts at buf[i] stands.
 func (r *Reader) position(i int) ingest.Position {
-	r.w.count(i)
-	pos := ingest.Position{Record: r.records + 1, Offset: r.w.base + int64(i)}
-	if r.lined || r.w.lines > 0 {
-		pos.Line, pos.Column = r.w.lines+1, i-r.w.first+1
+	r.w.Count(i)
+	pos := ingest.Position{Record: r.records + 1, Offset: r.w.Base + int64(i)}
+	if r.lined || r.w.Lines > 0 {
+		pos.Line, pos.Column = r.w.Lines+1, i-r.w.First+1
 	} else {
 		pos.Line, pos.Column = pos.Record, 1
 	}
@@ -178,7 +179,7 @@ func (r *Reader) take(i int, c *ingest.Chunk) int {
 	default:
 		c.Records = append(c.Records, ingest.Record{Fields: fields, Pos: r.position(i), Raw: p.b[i:end:end]})
 		r.records++
-		r.w.pos = end
+		r.w.Pos = end
 	}
 	return end
 }
@@ -188,7 +189,7 @@ func (r *Reader) fault(c *ingest.Chunk, pos ingest.Position, reason string, raw 
 	n := min(len(raw), ingest.MaxRawFault)
 	c.Faults = append(c.Faults, ingest.Fault{Pos: pos, Stage: ingest.StageParse, Reason: reason, Raw: raw[:n:n]})
 	r.records++
-	r.w.pos = end
+	r.w.Pos = end
 }
 
 func (r *Reader) tooLarge() string {

@@ -40,7 +40,7 @@ func (p *parser) label(s []byte, escaped bool) label {
 // record reads the object at b[i] as a record of c. Where it fails, c is as
 // it was.
 func (p *parser) record(i int, c *ingest.Chunk) (fields []ingest.Field, end int) {
-	base, texts := len(c.Fields), len(p.w.buf)
+	base, texts := len(c.Fields), len(p.w.Buf)
 	p.clear()
 	if len(p.labels) >= maxLabels || p.stored >= maxLabelBytes {
 		clear(p.labels)
@@ -61,7 +61,7 @@ func (p *parser) record(i int, c *ingest.Chunk) (fields []ingest.Field, end int)
 		}
 	}
 	if end < 0 {
-		c.Fields, p.w.buf = c.Fields[:base], p.w.buf[:texts]
+		c.Fields, p.w.Buf = c.Fields[:base], p.w.Buf[:texts]
 		if changed {
 			p.shape = p.shape[:0]
 		}
@@ -162,7 +162,7 @@ func (p *parser) field(i int) (kind ingest.Kind, raw []byte, end int) {
 		}
 		raw = p.b[i+1 : end-1 : end-1]
 		if escaped {
-			raw = p.keep(unescape(p.w.buf, raw))
+			raw = p.keep(unescape(p.w.Buf, raw))
 		}
 		return ingest.String, raw, end
 	case '{', '[':
@@ -176,7 +176,7 @@ func (p *parser) field(i int) (kind ingest.Kind, raw []byte, end int) {
 		}
 		raw = p.b[i:end:end]
 		if p.spaced {
-			raw = p.keep(compact(p.w.buf, raw))
+			raw = p.keep(compact(p.w.Buf, raw))
 		}
 		return kind, raw, end
 	case 't', 'f':
@@ -194,7 +194,7 @@ func (p *parser) field(i int) (kind ingest.Kind, raw []byte, end int) {
 
 // keep takes the window's memory back, grown by one text, and returns the text.
 func (p *parser) keep(grown []byte) []byte {
-	start := len(p.w.buf)
-	p.w.buf = grown
+	start := len(p.w.Buf)
+	p.w.Buf = grown
 	return grown[start:len(grown):len(grown)]
 }

@@ -18,18 +18,18 @@ const (
 // begin finds out what the file is.
 func (r *Reader) begin(*ingest.Chunk) status {
 	w, p := &r.w, &r.p
-	w.pos = p.gap(w.pos)
+	w.Pos = p.gap(w.Pos)
 	switch {
-	case w.pos == w.end && p.final:
+	case w.Pos == w.End && p.final:
 		return r.done()
-	case w.pos == w.end:
+	case w.Pos == w.End:
 		return starved
 	case r.walk.path != nil:
 		r.note("shape", "path", "configured: "+r.opt.Records)
 		r.step = r.walking
-	case p.b[w.pos] == '[':
+	case p.b[w.Pos] == '[':
 		r.note("shape", "array", "it starts with a bracket")
-		w.pos++
+		w.Pos++
 		r.enter(r.trailing)
 	default:
 		return r.judge()
@@ -41,36 +41,36 @@ func (r *Reader) begin(*ingest.Chunk) status {
 // the second, ends on its line.
 func (r *Reader) judge() status {
 	w, p := &r.w, &r.p
-	end := p.alone(w.pos)
+	end := p.alone(w.Pos)
 	switch {
-	case end == more && !p.final && w.end-w.pos < w.block:
+	case end == more && !p.final && w.End-w.Pos < w.Block:
 		return starved
-	case end == more && !p.final && bytes.IndexByte(p.b[w.pos:], '\n') < 0:
-		r.hunt = hunt{on: true, again: true, pos: r.position(w.pos), start: r.place(w.pos)}
+	case end == more && !p.final && bytes.IndexByte(p.b[w.Pos:], '\n') < 0:
+		r.hunt = hunt{on: true, again: true, pos: r.position(w.Pos), start: r.place(w.Pos)}
 		return next
 	case end == more:
 		return r.values("concatenated", "the first value does not end on its line")
 	}
-	from := max(end, w.pos)
+	from := max(end, w.Pos)
 	eol := bytes.IndexByte(p.b[from:], '\n')
-	second := w.end
+	second := w.End
 	if eol >= 0 {
 		second = p.gap(from + eol)
 	}
-	undecided := !p.final && second == w.end && w.end-from < w.block
+	undecided := !p.final && second == w.End && w.End-from < w.Block
 	switch {
 	case end == bad && undecided:
 		return starved
 	case end == bad:
-		if second < w.end && p.b[second] == '{' && p.ownLine(second) >= 0 {
+		if second < w.End && p.b[second] == '{' && p.ownLine(second) >= 0 {
 			return r.lines("the second line is a value of its own")
 		}
 		return r.values("concatenated", "the first value is bad, and so is the second line")
-	case p.gap(end) == w.end && p.final:
+	case p.gap(end) == w.End && p.final:
 		return r.values("object", "there is one value")
 	case undecided:
 		return starved
-	case bytes.IndexByte(p.b[w.pos:end], '\n') >= 0:
+	case bytes.IndexByte(p.b[w.Pos:end], '\n') >= 0:
 		return r.values("concatenated", "the first value does not end on its line")
 	case eol < 0 || len(bytes.TrimSpace(p.b[end:end+eol])) > 0:
 		return r.values("concatenated", "the first line holds more than one value")
@@ -119,16 +119,16 @@ func (p *parser) ownLine(i int) int {
 // document reads the next of several top-level values.
 func (r *Reader) document(c *ingest.Chunk) status {
 	w, p := &r.w, &r.p
-	w.pos = p.gap(w.pos)
+	w.Pos = p.gap(w.Pos)
 	switch {
-	case w.pos == w.end && p.final:
+	case w.Pos == w.End && p.final:
 		return r.done()
-	case w.pos == w.end:
+	case w.Pos == w.End:
 		return starved
-	case p.b[w.pos] == '{' || p.b[w.pos] == '[':
-		return r.value(w.pos, c)
+	case p.b[w.Pos] == '{' || p.b[w.Pos] == '[':
+		return r.value(w.Pos, c)
 	}
-	switch r.take(w.pos, c) {
+	switch r.take(w.Pos, c) {
 	case more:
 		st := r.long(c)
 		r.hunt.again = true // where it is bad, there is no hunt
@@ -143,31 +143,31 @@ func (r *Reader) document(c *ingest.Chunk) status {
 // only if all of the line is good.
 func (r *Reader) line(c *ingest.Chunk) status {
 	w, p := &r.w, &r.p
-	w.pos = p.gap(w.pos)
-	if w.pos == w.end {
+	w.Pos = p.gap(w.Pos)
+	if w.Pos == w.End {
 		if p.final {
 			return r.done()
 		}
 		return starved
 	}
-	end, open := w.end, false
-	if n := bytes.IndexByte(p.b[w.pos:], '\n'); n >= 0 {
-		end = w.pos + n
+	end, open := w.End, false
+	if n := bytes.IndexByte(p.b[w.Pos:], '\n'); n >= 0 {
+		end = w.Pos + n
 	} else if open = true; !p.final {
 		return r.long(c)
 	}
-	start, before, records := w.pos, *c, r.records
-	texts := len(w.buf)
+	start, before, records := w.Pos, *c, r.records
+	texts := len(w.Buf)
 	p.b, p.final = p.b[:end], true
 	result := end
-	for i := start; i < end && result >= 0; i = p.gap(w.pos) {
+	for i := start; i < end && result >= 0; i = p.gap(w.Pos) {
 		result = r.take(i, c)
 	}
 	p.look(w)
 	if result >= 0 {
 		return next
 	}
-	w.pos, r.records, w.buf = start, records, w.buf[:texts]
+	w.Pos, r.records, w.Buf = start, records, w.Buf[:texts]
 	c.Records, c.Faults, c.Fields = before.Records, before.Faults, before.Fields
 	switch {
 	case result == more && open:
@@ -191,26 +191,26 @@ func (r *Reader) enter(after func(*ingest.Chunk) status) {
 // element reads the next element of an array, or what separates two.
 func (r *Reader) element(c *ingest.Chunk, after func(*ingest.Chunk) status) status {
 	w, p := &r.w, &r.p
-	w.pos = p.gap(w.pos)
-	if w.pos == w.end {
+	w.Pos = p.gap(w.Pos)
+	if w.Pos == w.End {
 		return starved
 	}
-	switch ch := p.b[w.pos]; {
+	switch ch := p.b[w.Pos]; {
 	case ch == ']' && r.between != comma:
-		w.pos++
+		w.Pos++
 		r.ends.array = false
 		r.step = after
 		return next
 	case ch == ',' && r.between == element:
-		w.pos++
+		w.Pos++
 		r.between = comma
 		return next
 	case r.between == element:
-		return r.unreadable(w.pos, show(ch)+" where a comma or the array's closing bracket should be")
+		return r.unreadable(w.Pos, show(ch)+" where a comma or the array's closing bracket should be")
 	case ch == ',' || ch == ']':
-		return r.unreadable(w.pos, show(ch)+" where a value should be")
+		return r.unreadable(w.Pos, show(ch)+" where a value should be")
 	}
-	st := r.value(w.pos, c)
+	st := r.value(w.Pos, c)
 	if st == next {
 		r.between = element
 	}
@@ -220,10 +220,10 @@ func (r *Reader) element(c *ingest.Chunk, after func(*ingest.Chunk) status) stat
 // trailing allows white space only.
 func (r *Reader) trailing(*ingest.Chunk) status {
 	w, p := &r.w, &r.p
-	w.pos = p.gap(w.pos)
+	w.Pos = p.gap(w.Pos)
 	switch {
-	case w.pos < w.end:
-		return r.unreadable(w.pos, show(p.b[w.pos])+" after the document's end")
+	case w.Pos < w.End:
+		return r.unreadable(w.Pos, show(p.b[w.Pos])+" after the document's end")
 	case p.final:
 		return r.done()
 	}

@@ -7,6 +7,8 @@ import (
 	"math/bits"
 	"slices"
 	"strconv"
+
+	"ingestd/formats/window"
 )
 
 // What the parser's functions return in place of an index.
@@ -19,7 +21,7 @@ const (
 // what they read and return the index after it, or more, or bad.
 type parser struct {
 	opt Options
-	w   *window
+	w   *window.Window
 
 	b     []byte
 	final bool // nothing comes after b
@@ -38,7 +40,7 @@ type parser struct {
 }
 
 // look makes p read what w holds.
-func (p *parser) look(w *window) { p.b, p.final = w.bytes(), w.err == io.EOF }
+func (p *parser) look(w *window.Window) { p.b, p.final = w.Bytes(), w.Err == io.EOF }
 
 func (p *parser) fail(i int, reason string) int {
 	p.at, p.reason = i, reason

@@ -36,24 +36,24 @@ const (
 // walking reads the next token outside the records.
 func (r *Reader) walking(c *ingest.Chunk) status {
 	w, p, k := &r.w, &r.p, &r.walk
-	w.pos = p.gap(w.pos)
-	if w.pos == w.end {
+	w.Pos = p.gap(w.Pos)
+	if w.Pos == w.End {
 		return starved
 	}
-	i := w.pos
+	i := w.Pos
 	switch ch := p.b[i]; {
 	case k.want == aColon:
 		if ch != ':' {
 			return r.unreadable(i, show(ch)+" where a colon should be")
 		}
-		w.pos, k.want = i+1, aValue
+		w.Pos, k.want = i+1, aValue
 	case ch == '}' && (k.want == aNameOrEnd || k.want == aComma), ch == ']' && (k.want == aValueOrEnd || k.want == aComma):
 		return r.closes(ch)
 	case k.want == aComma:
 		if ch != ',' {
 			return r.unreadable(i, show(ch)+" where a comma or a closing bracket should be")
 		}
-		w.pos, k.want = i+1, aValue
+		w.Pos, k.want = i+1, aValue
 		if k.open[len(k.open)-1] == '{' {
 			k.want = aName
 		}
@@ -89,14 +89,14 @@ func (r *Reader) walking(c *ingest.Chunk) status {
 func (r *Reader) opens(bracket byte) status {
 	k := &r.walk
 	if len(k.open) == r.opt.MaxDepth {
-		return r.unreadable(r.w.pos, "nested deeper than "+strconv.Itoa(r.opt.MaxDepth))
+		return r.unreadable(r.w.Pos, "nested deeper than "+strconv.Itoa(r.opt.MaxDepth))
 	}
 	k.open = append(k.open, bracket)
 	k.want = aValueOrEnd
 	if bracket == '{' {
 		k.want = aNameOrEnd
 	}
-	r.w.pos++
+	r.w.Pos++
 	return next
 }
 
@@ -105,19 +105,19 @@ func (r *Reader) closes(bracket byte) status {
 	k := &r.walk
 	top := len(k.open) - 1
 	if (k.open[top] == '{') != (bracket == '}') {
-		return r.unreadable(r.w.pos, show(bracket)+" does not close what is open")
+		return r.unreadable(r.w.Pos, show(bracket)+" does not close what is open")
 	}
 	if !k.arrived && top == k.entered {
 		reason := "records: no " + strconv.Quote(k.path[k.entered]) + " in " + strings.Join(append([]string{"the document"}, k.path[:k.entered]...), ".")
 		if len(k.seen) > 0 {
 			reason += "; the names there: " + strings.Join(k.seen, ", ")
 		}
-		return r.unreadable(r.w.pos, reason)
+		return r.unreadable(r.w.Pos, reason)
 	}
 	k.open = k.open[:top]
 	k.entered = max(0, min(k.entered, top-1))
 	k.want = aComma
-	r.w.pos++
+	r.w.Pos++
 	if top == 0 {
 		r.step = r.trailing
 	}
@@ -127,17 +127,17 @@ func (r *Reader) closes(bracket byte) status {
 // passName reads a member's name.
 func (r *Reader) passName() status {
 	w, p, k := &r.w, &r.p, &r.walk
-	end, escaped := p.text(w.pos)
+	end, escaped := p.text(w.Pos)
 	if end < 0 {
 		return r.passed(end)
 	}
 	if len(k.open) == k.entered+1 {
-		name := p.b[w.pos+1 : end-1]
+		name := p.b[w.Pos+1 : end-1]
 		if escaped {
 			name = unescape(nil, name)
 		}
 		if k.hit = string(name) == k.path[k.entered]; k.hit && k.arrived {
-			return r.unreadable(w.pos, "records: the name "+strconv.Quote(string(name))+" stands twice in an object")
+			return r.unreadable(w.Pos, "records: the name "+strconv.Quote(string(name))+" stands twice in an object")
 		}
 		if len(k.seen) < 8 && len(name) < 64 && utf8.Valid(name) {
 			k.seen = append(k.seen, strconv.Quote(string(name)))
@@ -152,7 +152,7 @@ func (r *Reader) passName() status {
 
 // passValue reads a string, number or word that is no record.
 func (r *Reader) passValue() status {
-	st := r.passed(r.p.alone(r.w.pos))
+	st := r.passed(r.p.alone(r.w.Pos))
 	if st == next {
 		r.walk.want = aComma
 	}
@@ -164,29 +164,29 @@ func (r *Reader) passed(end int) status {
 	w, p := &r.w, &r.p
 	reached := end
 	if end == more {
-		reached = w.end
+		reached = w.End
 	}
 	switch {
 	case end == bad:
 		return r.unreadable(p.at, p.reason)
-	case reached-w.pos > r.opt.MaxRecord:
-		return r.unreadable(w.pos, "a text larger than "+strconv.Itoa(r.opt.MaxRecord)+" bytes")
+	case reached-w.Pos > r.opt.MaxRecord:
+		return r.unreadable(w.Pos, "a text larger than "+strconv.Itoa(r.opt.MaxRecord)+" bytes")
 	case end == more:
 		return starved
 	}
-	if !utf8.Valid(p.b[w.pos:end]) {
-		return r.unreadable(w.pos+invalidUTF8(p.b[w.pos:end]), "bytes that are not UTF-8")
+	if !utf8.Valid(p.b[w.Pos:end]) {
+		return r.unreadable(w.Pos+invalidUTF8(p.b[w.Pos:end]), "bytes that are not UTF-8")
 	}
-	w.pos = end
+	w.Pos = end
 	return next
 }
 
 // arrive reads what the path leads to.
 func (r *Reader) arrive() status {
 	w, p, k := &r.w, &r.p, &r.walk
-	switch p.b[w.pos] {
+	switch p.b[w.Pos] {
 	case '[':
-		w.pos++
+		w.Pos++
 		r.enter(r.walking)
 	case '{':
 		r.step = r.only
@@ -196,7 +196,7 @@ func (r *Reader) arrive() status {
 		}
 		r.note("records", "null", "an empty list")
 	default:
-		return r.unreadable(w.pos, "records: "+r.opt.Records+" is "+kindOf(p.b[w.pos])+", neither an array nor an object")
+		return r.unreadable(w.Pos, "records: "+r.opt.Records+" is "+kindOf(p.b[w.Pos])+", neither an array nor an object")
 	}
 	k.hit, k.arrived, k.want = false, true, aComma
 	return next
@@ -204,7 +204,7 @@ func (r *Reader) arrive() status {
 
 // only reads the one record that the path leads to.
 func (r *Reader) only(c *ingest.Chunk) status {
-	st := r.value(r.w.pos, c)
+	st := r.value(r.w.Pos, c)
 	if st == next {
 		r.step = r.walking
 	}

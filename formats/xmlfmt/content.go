@@ -14,14 +14,14 @@ func (r *Reader) content(c *ingest.Chunk) status {
 		r.step = r.epilog
 		return next
 	}
-	w.pos = p.gap(w.pos)
-	i := w.pos
-	if i == w.end {
+	w.Pos = p.gap(w.Pos)
+	i := w.Pos
+	if i == w.End {
 		return starved
 	}
 	if p.b[i] != '<' {
 		_, end := p.text(i)
-		if end == w.end {
+		if end == w.End {
 			end = more // a reference or a character may go on
 		}
 		return r.pass(end)
@@ -58,20 +58,20 @@ func (r *Reader) pass(end int) status {
 	w, p := &r.w, &r.p
 	reached := end
 	if end == more {
-		reached = w.end
+		reached = w.End
 	}
 	switch {
 	case end == bad:
 		return r.unreadable(p.at, p.reason)
-	case reached-w.pos > r.opt.MaxField:
-		return r.unreadable(w.pos, "outside the records, a text or tag larger than "+strconv.Itoa(r.opt.MaxField)+" bytes")
+	case reached-w.Pos > r.opt.MaxField:
+		return r.unreadable(w.Pos, "outside the records, a text or tag larger than "+strconv.Itoa(r.opt.MaxField)+" bytes")
 	case end == more:
 		return starved
 	}
-	if at, reason := notChar(p.b[w.pos:end]); at >= 0 {
-		return r.unreadable(w.pos+at, reason)
+	if at, reason := notChar(p.b[w.Pos:end]); at >= 0 {
+		return r.unreadable(w.Pos+at, reason)
 	}
-	w.pos = end
+	w.Pos = end
 	return next
 }
 
@@ -122,11 +122,11 @@ func (r *Reader) element(i int, c *ingest.Chunk) status {
 func (r *Reader) prolog(*ingest.Chunk) status {
 	const begin = "<?xml"
 	w, p := &r.w, &r.p
-	if w.end <= len(begin) && !p.final {
+	if w.End <= len(begin) && !p.final {
 		return starved
 	}
 	r.step = r.misc
-	if strings.HasPrefix(string(p.b[:min(len(p.b), 6)]), begin) && (w.end == len(begin) || !inName(p.b[len(begin)])) {
+	if strings.HasPrefix(string(p.b[:min(len(p.b), 6)]), begin) && (w.End == len(begin) || !inName(p.b[len(begin)])) {
 		r.step, r.begun = r.declaration, true
 	}
 	return next
@@ -143,12 +143,12 @@ func (r *Reader) declaration(*ingest.Chunk) status {
 // misc reads what may stand before the root.
 func (r *Reader) misc(c *ingest.Chunk) status {
 	w, p := &r.w, &r.p
-	w.pos = p.gap(w.pos)
-	i := w.pos
+	w.Pos = p.gap(w.Pos)
+	i := w.Pos
 	switch {
-	case i == w.end && p.final && !r.begun:
+	case i == w.End && p.final && !r.begun:
 		return r.done() // nothing arrived; there is nothing to lose
-	case i == w.end:
+	case i == w.End:
 		return starved
 	case p.b[i] != '<':
 		return r.unreadable(i, show(rune(p.b[i]))+" where the root element should be; is this XML?")
@@ -171,7 +171,7 @@ func (r *Reader) misc(c *ingest.Chunk) status {
 			return r.unreadable(i, "a second DOCTYPE")
 		}
 		end := p.doctype(inside)
-		if end == more && w.end-i > maxDoctype || end-i > maxDoctype {
+		if end == more && w.End-i > maxDoctype || end-i > maxDoctype {
 			return r.unreadable(i, "a DOCTYPE larger than "+strconv.Itoa(maxDoctype)+" bytes")
 		}
 		st := r.pass(end)
@@ -189,14 +189,14 @@ func (r *Reader) misc(c *ingest.Chunk) status {
 // epilog reads what may stand behind the root.
 func (r *Reader) epilog(*ingest.Chunk) status {
 	w, p := &r.w, &r.p
-	w.pos = p.gap(w.pos)
-	i := w.pos
+	w.Pos = p.gap(w.Pos)
+	i := w.Pos
 	switch {
-	case i == w.end && !p.final:
+	case i == w.End && !p.final:
 		return starved
-	case i == w.end && r.reached < len(r.path)-1:
+	case i == w.End && r.reached < len(r.path)-1:
 		return r.unreadable(i, "record: nothing in the file lies at "+r.path[:len(r.path)-1].String())
-	case i == w.end:
+	case i == w.End:
 		return r.done()
 	case p.b[i] != '<':
 		return r.unreadable(i, "text after the root element")

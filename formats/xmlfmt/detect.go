@@ -15,12 +15,12 @@ const (
 // detect finds the record element from the root's start tag on.
 func (r *Reader) detect() status {
 	w := &r.w
-	if w.end-w.pos < sample && w.err == nil {
+	if w.End-w.Pos < sample && w.Err == nil {
 		return starved
 	}
 	s := survey{maxDepth: r.opt.MaxDepth}
-	s.run(r.p.b[w.pos:min(w.end, w.pos+longSample)])
-	if s.sure() || w.end-w.pos >= longSample || w.err != nil {
+	s.run(r.p.b[w.Pos:min(w.End, w.Pos+longSample)])
+	if s.sure() || w.End-w.Pos >= longSample || w.Err != nil {
 		var why string
 		r.path, why = s.record()
 		r.note("record", r.path.String(), why)

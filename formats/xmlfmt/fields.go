@@ -9,9 +9,9 @@ import (
 // fields appends the fields of the record in p.tree to c.Fields. reason says
 // why it cannot be one.
 func (p *parser) fields(c *ingest.Chunk) (fields []ingest.Field, reason string) {
-	base, texts := len(c.Fields), len(p.w.buf)
+	base, texts := len(c.Fields), len(p.w.Buf)
 	if reason = p.appendFields(c); reason != "" {
-		c.Fields, p.w.buf = c.Fields[:base], p.w.buf[:texts]
+		c.Fields, p.w.Buf = c.Fields[:base], p.w.Buf[:texts]
 		return nil, reason
 	}
 	return c.Fields[base:len(c.Fields):len(c.Fields)], ""
@@ -28,7 +28,7 @@ func (p *parser) appendFields(c *ingest.Chunk) (reason string) {
 		}
 		raw := a.value[:len(a.value):len(a.value)]
 		if a.coded {
-			raw = p.keep(decode(p.w.buf, raw, coded, true))
+			raw = p.keep(decode(p.w.Buf, raw, coded, true))
 		}
 		if reason = p.add(c, p.attrLabel(record, i).name, ingest.String, raw); reason != "" {
 			return reason
@@ -52,16 +52,16 @@ func (p *parser) appendFields(c *ingest.Chunk) (reason string) {
 		switch form := p.form(n); {
 		case n.same != 0 || n.q.list:
 			kind = ingest.Array
-			p.ceiling = len(p.w.buf) + p.opt.MaxField
-			raw = p.keep(p.appendArray(p.w.buf, i))
+			p.ceiling = len(p.w.Buf) + p.opt.MaxField
+			raw = p.keep(p.appendArray(p.w.Buf, i))
 		case form == isNull:
 			kind = ingest.Null
 		case form == isText:
 			kind, raw = ingest.String, p.ownText(n)
 		default:
 			kind = ingest.Object
-			p.ceiling = len(p.w.buf) + p.opt.MaxField
-			raw = p.keep(p.appendObject(p.w.buf, i))
+			p.ceiling = len(p.w.Buf) + p.opt.MaxField
+			raw = p.keep(p.appendObject(p.w.Buf, i))
 		}
 		if p.ceiling < 0 {
 			return p.tooVaried()
@@ -88,8 +88,8 @@ func (p *parser) tooVaried() string {
 // keep takes the window's memory back, grown by one value, and returns the
 // value.
 func (p *parser) keep(grown []byte) []byte {
-	start := len(p.w.buf)
-	p.w.buf = grown
+	start := len(p.w.Buf)
+	p.w.Buf = grown
 	return grown[start:len(grown):len(grown)]
 }
 
@@ -98,7 +98,7 @@ func (p *parser) ownText(n *node) []byte {
 	if text, ok := p.plainText(n); ok {
 		return text
 	}
-	return p.keep(p.appendText(p.w.buf, n))
+	return p.keep(p.appendText(p.w.Buf, n))
 }
 
 // A form is what becomes of an element inside a record.

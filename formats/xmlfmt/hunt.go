@@ -14,7 +14,7 @@ import (
 type hunt struct {
 	on     bool
 	ends   ends
-	seen   int             // bytes after window.pos that were looked at
+	seen   int             // bytes after Window.Pos that were looked at
 	pos    ingest.Position // the fault's
 	start  ingest.Position // where the first byte is, whatever the fault's says
 	at     ingest.Position // where the parser failed
@@ -37,7 +37,7 @@ func (r *Reader) locate() {
 // chase looks for the end in what the window holds.
 func (r *Reader) chase(c *ingest.Chunk) status {
 	h, w, p := &r.hunt, &r.w, &r.p
-	n, reached := h.ends.scan(p.b[w.pos+h.seen:])
+	n, reached := h.ends.scan(p.b[w.Pos+h.seen:])
 	h.seen += n
 	long := h.seen > r.opt.MaxRecord
 	if h.reason == "" && long {
@@ -46,20 +46,20 @@ func (r *Reader) chase(c *ingest.Chunk) status {
 	switch {
 	case (reached || p.final) && h.reason == "": // only long, or the parser knows what is wrong
 		h.on = false
-		return r.value(w.pos, c)
+		return r.value(w.Pos, c)
 	case reached:
 		h.on = false
 		raw := h.raw
 		if !h.cut {
-			raw = p.b[w.pos : w.pos+h.seen]
+			raw = p.b[w.Pos : w.Pos+h.seen]
 		}
-		r.fault(c, h.pos, h.reason, raw, w.pos+h.seen)
+		r.fault(c, h.pos, h.reason, raw, w.Pos+h.seen)
 		return next
 	case long && !h.cut:
-		h.cut, h.raw = true, bytes.Clone(p.b[w.pos:w.pos+min(h.seen, ingest.MaxRawFault)])
+		h.cut, h.raw = true, bytes.Clone(p.b[w.Pos:w.Pos+min(h.seen, ingest.MaxRawFault)])
 	}
 	if h.cut {
-		w.pos += h.seen
+		w.Pos += h.seen
 		h.seen = 0
 	}
 	return starved

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"strconv"
+
+	"ingestd/formats/window"
 )
 
 // What the parser's functions return in place of an index.
@@ -20,7 +22,7 @@ type parser struct {
 	opt   Options
 	apart bool // no element can be called like an attribute or the text
 
-	w     *window
+	w     *window.Window
 	b     []byte
 	final bool // nothing comes after b
 
@@ -55,12 +57,12 @@ type attr struct {
 	nsdecl bool // it declares a namespace
 }
 
-func newParser(o Options, w *window) parser {
+func newParser(o Options, w *window.Window) parser {
 	return parser{opt: o, w: w, names: newNames(o), apart: !inName(o.AttributePrefix[0]) && !inName(o.TextKey[0])}
 }
 
 // look makes p read what w holds.
-func (p *parser) look(w *window) { p.b, p.final = w.bytes(), w.err == io.EOF }
+func (p *parser) look(w *window.Window) { p.b, p.final = w.Bytes(), w.Err == io.EOF }
 
 func (p *parser) fail(i int, reason string) int {
 	p.at, p.reason, p.over = i, reason, false

@@ -7,13 +7,14 @@ import (
 	"io"
 	"strconv"
 
+	"ingestd/formats/window"
 	"ingestd/ingest"
 )
 
 // A Reader is the ingest.Reader of this format.
 type Reader struct {
 	opt     Options
-	w       window
+	w       window.Window
 	p       parser
 	details ingest.Details
 
@@ -52,13 +53,13 @@ func (r *Reader) Read(ctx context.Context, c *ingest.Chunk) error {
 	if r.err != nil {
 		return r.err
 	}
-	if r.w.end-r.w.pos < r.w.block/2 && r.w.err == nil {
+	if r.w.End-r.w.Pos < r.w.Block/2 && r.w.Err == nil {
 		if err := r.fill(ctx); err != nil {
 			return err
 		}
 	}
 	r.p.look(&r.w)
-	for start := r.w.pos; !full(c) && r.w.pos-start < ingest.ChunkBytes || empty(c); {
+	for start := r.w.Pos; !full(c) && r.w.Pos-start < ingest.ChunkBytes || empty(c); {
 		st := next
 		if r.hunt.on {
 			st = r.chase(c)
@@ -71,11 +72,11 @@ func (r *Reader) Read(ctx context.Context, c *ingest.Chunk) error {
 		if !empty(c) {
 			break
 		}
-		if st == starved && r.w.err == nil {
+		if st == starved && r.w.Err == nil {
 			if err := r.fill(ctx); err != nil {
 				return err
 			}
-			start = r.w.pos
+			start = r.w.Pos
 			continue
 		}
 		if st == starved {
@@ -83,7 +84,7 @@ func (r *Reader) Read(ctx context.Context, c *ingest.Chunk) error {
 		}
 		return r.err
 	}
-	r.w.handOver(c)
+	r.w.HandOver(c)
 	return nil
 }
 
@@ -94,8 +95,8 @@ func (r *Reader) fill(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("xml: read: %w", err)
 	}
-	first := r.w.base == 0 && r.w.end == 0
-	r.w.fill()
+	first := r.w.Base == 0 && r.w.End == 0
+	r.w.Fill()
 	r.p.look(&r.w)
 	if first {
 		r.lined = bytes.IndexByte(bytes.TrimRight(r.p.b, " \t\r\n"), '\n') >= 0
@@ -105,8 +106,8 @@ func (r *Reader) fill(ctx context.Context) error {
 
 // cut ends the stream where more of it is needed and none comes.
 func (r *Reader) cut() status {
-	if r.w.err != io.EOF {
-		r.err = fmt.Errorf("xml: read at offset %d: %w", r.w.base+int64(r.w.end), r.w.err)
+	if r.w.Err != io.EOF {
+		r.err = fmt.Errorf("xml: read at offset %d: %w", r.w.Base+int64(r.w.End), r.w.Err)
 		return stopped
 	}
 	const cut = "the file is cut short: it ends "
@@ -115,12 +116,12 @@ func (r *Reader) cut() status {
 		return r.end(h.start, cut+"before the end of the record that starts here, which is bad: "+h.reason)
 	case h.on:
 		return r.end(h.start, cut+"inside the record that starts here")
-	case r.w.pos < r.w.end:
-		return r.unreadable(r.w.pos, cut+"inside what starts here")
+	case r.w.Pos < r.w.End:
+		return r.unreadable(r.w.Pos, cut+"inside what starts here")
 	case len(r.p.open) > 0:
-		return r.unreadable(r.w.pos, cut+"before </"+brief([]byte(r.p.open[len(r.p.open)-1].q.written))+">")
+		return r.unreadable(r.w.Pos, cut+"before </"+brief([]byte(r.p.open[len(r.p.open)-1].q.written))+">")
 	}
-	return r.unreadable(r.w.pos, cut+"before the root element")
+	return r.unreadable(r.w.Pos, cut+"before the root element")
 }
 
 // unreadable ends the stream at buf[i].
@@ -137,8 +138,8 @@ func (r *Reader) end(pos ingest.Position, reason string) status {
 
 // place is where buf[i] is in the file, whether it has line ends or not.
 func (r *Reader) place(i int) ingest.Position {
-	pos := ingest.Position{Offset: r.w.base + int64(i)}
-	pos.Line, pos.Column = r.w.place(i)
+	pos := ingest.Position{Offset: r.w.Base + int64(i)}
+	pos.Line, pos.Column = r.w.Place(i)
 	return pos
 }
 
@@ -154,10 +155,10 @@ func (r *Reader) note(what, value, why string) {
 
 // position is where the record that starts at buf[i] stands.
 func (r *Reader) position(i int) ingest.Position {
-	r.w.count(i)
-	pos := ingest.Position{Record: r.records + 1, Offset: r.w.base + int64(i)}
-	if r.lined || r.w.lines > 0 {
-		pos.Line, pos.Column = r.w.lines+1, i-r.w.first+1
+	r.w.Count(i)
+	pos := ingest.Position{Record: r.records + 1, Offset: r.w.Base + int64(i)}
+	if r.lined || r.w.Lines > 0 {
+		pos.Line, pos.Column = r.w.Lines+1, i-r.w.First+1
 	} else {
 		pos.Line, pos.Column = pos.Record, 1
 	}
@@ -167,11 +168,11 @@ func (r *Reader) position(i int) ingest.Position {
 // value takes the record element at buf[i], or begins the hunt for its end.
 func (r *Reader) value(i int, c *ingest.Chunk) status {
 	w, p := &r.w, &r.p
-	w.pos = i
+	w.Pos = i
 	p.trim()
 	end := p.record(i)
 	switch {
-	case end == more && (p.final || !empty(c) || w.end-i < w.block):
+	case end == more && (p.final || !empty(c) || w.End-i < w.Block):
 		return starved
 	case end == more:
 		r.hunt = hunt{on: true, pos: r.position(i), start: r.place(i), ends: ends{name: p.recordName(i)}}
@@ -198,7 +199,7 @@ func (r *Reader) value(i int, c *ingest.Chunk) status {
 		if fields, reason = p.fields(c); reason == "" {
 			c.Records = append(c.Records, ingest.Record{Fields: fields, Pos: r.position(i), Raw: p.b[i:end:end]})
 			r.records++
-			r.rooted, w.pos = true, end
+			r.rooted, w.Pos = true, end
 			return next
 		}
 	}
@@ -211,7 +212,7 @@ func (r *Reader) fault(c *ingest.Chunk, pos ingest.Position, reason string, raw 
 	n := min(len(raw), ingest.MaxRawFault)
 	c.Faults = append(c.Faults, ingest.Fault{Pos: pos, Stage: ingest.StageParse, Reason: reason, Raw: raw[:n:n]})
 	r.records++
-	r.rooted, r.w.pos = true, end
+	r.rooted, r.w.Pos = true, end
 }
 
 func (r *Reader) tooLarge() string {

@@ -95,7 +95,7 @@ func New(r io.Reader, o Options) (ingest.Reader, error) {
 			return nil, err
 		}
 	}
-	rd.w.src, rd.w.block = r, ingest.ChunkBytes
+	rd.w.Src, rd.w.Block = r, ingest.ChunkBytes
 	rd.p = newParser(o, &rd.w)
 	rd.step = rd.prolog
 	return rd, nil

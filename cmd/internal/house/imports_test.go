@@ -33,6 +33,7 @@ var rules = []rule{
 
 	{"formats/formattest", []string{"ingest", "formats"}},
 	{"formats", []string{"ingest", "formats/*"}},
+	{"formats/*fmt", []string{"ingest", "formats/window"}},
 	{"formats/…", []string{"ingest"}},
 
 	{"sinks", []string{"ingest"}},
