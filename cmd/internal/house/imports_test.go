@@ -76,7 +76,7 @@ var owners = []struct {
 	{"github.com/pkg/sftp", []string{"ingest/source/sftp", "ingest/source/sftpdrop", "cmd/internal/…"}},
 	{"golang.org/x/crypto/ssh", []string{"ingest/source/sftp", "ingest/source/sftpdrop", "cmd/internal/…"}},
 	{"github.com/fsnotify/fsnotify", []string{"ingest/source/dir", "config", "cmd/internal/…"}},
-	{"github.com/expr-lang", []string{"ingest/shape"}},
+	{"github.com/expr-lang", []string{"ingest/expr"}},
 	{"github.com/dchest/siphash", []string{"ingest/shape"}},
 	{"github.com/prometheus", []string{"ingest/metrics"}},
 	{"github.com/spf13", []string{"cmd/ingestd"}},
