@@ -50,8 +50,8 @@ type Answer struct {
 }
 
 // A Sink delivers requests. A nil error means delivered. The sink classifies
-// its own failure: *Reject, *Halt and *RetryAfter are verdicts, any other
-// error means "try again, its fate is unknown". Safe for concurrent use.
+// its own failure: *Reject, *Halt, *RetryAfter and *Unsent are verdicts, any
+// other error means "try again, its fate is unknown". Safe for concurrent use.
 type Sink interface {
 	Send(ctx context.Context, r *Request) (Answer, error)
 }
@@ -94,6 +94,17 @@ type RetryAfter struct {
 func (e *RetryAfter) Error() string {
 	return fmt.Sprintf("%s; not before %s", e.Reason, e.At.UTC().Format(time.RFC3339))
 }
+
+// Unsent means that nothing was sent, because nothing can be before At: the
+// host is down, or the credentials for it cannot be had. It is no try: the
+// records' fate is known, and no time of theirs runs.
+type Unsent struct {
+	At       time.Time
+	Reason   string
+	Failures int // tries in a row that failed, whoever made them
+}
+
+func (e *Unsent) Error() string { return e.Reason }
 
 // Unanswered wraps an error of a try that may or may not have reached the
 // target, with what is known of the answer (a 503 has one, a reset has none).

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -19,6 +20,8 @@ const (
 	AuthBasic  = "basic"   // User, Password
 	AuthBearer = "bearer"  // Token
 	AuthAPIKey = "api_key" // Value, in Header or Query
+	AuthHMAC   = "hmac"    // a signature of each request in Header, made with Secret
+	AuthOAuth2 = "oauth2"  // a bearer token that TokenURL gives for ClientID and ClientSecret
 )
 
 // Auth says how the sink shows who it is.
@@ -30,15 +33,46 @@ type Auth struct {
 	Header   string // api_key: the header's name
 	Query    string // or the query parameter's
 	Value    ingest.Secret
+
+	// hmac. Signed (default {body}) is what is signed: {body} as it goes out,
+	// after Content-Encoding, {timestamp} in seconds, {method}, {path} with its
+	// query and {key}, the Idempotency-Key; other text stands for itself.
+	Secret          ingest.Secret
+	Algorithm       string // sha256 (default), sha512 or sha1
+	Encoding        string // hex (default) or base64
+	Signed          string
+	Prefix          string // before the signature, as "sha256="; may hold {timestamp}
+	TimestampHeader string // the header that tells {timestamp}
+
+	// oauth2: client credentials (RFC 6749, section 4.4).
+	TokenURL     string
+	ClientID     string
+	ClientSecret ingest.Secret
+	Scopes       []string
+	Audience     string
 }
 
 // credentials are an Auth made ready to use, with the redaction that it needs.
 type credentials struct {
 	name, value string // a header, or none
 	query       string // a query parameter, escaped, or none
+	signer      *signer
 	target      *url.URL
 	secrets     []string // of this Auth alone
 	redact      *redactor
+
+	// Of a token: whether there is none yet, and its times.
+	missing     bool
+	renew, dead time.Time
+}
+
+// usable reports whether requests may go out with c, and whether it is time to
+// fetch new ones.
+func (c *credentials) usable(now time.Time) (usable, old bool) {
+	if c.missing {
+		return false, true
+	}
+	return c.dead.IsZero() || now.Before(c.dead), !c.renew.IsZero() && !now.Before(c.renew)
 }
 
 // prepare makes auth ready. The secrets of old, which may still come back in
@@ -77,8 +111,16 @@ func (s *Sink) prepare(auth Auth, old *credentials) (*credentials, error) {
 			c.query = escape(auth.Query) + "=" + escape(auth.Value.Reveal())
 		}
 		c.secrets = []string{auth.Value.Reveal()}
+	case AuthHMAC:
+		var err error
+		if c.signer, err = newSigner(auth); err != nil {
+			return nil, err
+		}
+		c.secrets = []string{auth.Secret.Reveal()}
+	case AuthOAuth2:
+		c.missing = true
 	default:
-		return nil, fmt.Errorf("type %q is none of %s, %s, %s", auth.Type, AuthBasic, AuthBearer, AuthAPIKey)
+		return nil, fmt.Errorf("type %q is none of %s, %s, %s, %s, %s", auth.Type, AuthBasic, AuthBearer, AuthAPIKey, AuthHMAC, AuthOAuth2)
 	}
 	if !httpguts.ValidHeaderFieldValue(c.value) {
 		return nil, fmt.Errorf("%s: holds a line end or another control character", auth.Type)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -29,6 +30,12 @@ type reply struct {
 	retryAfter string
 	date       string
 	body       string // cleaned and cut
+
+	// For AcceptWhen, where the status would mean delivered.
+	header http.Header
+	whole  []byte
+	broken error // why whole is not all of it
+	redact *redactor
 }
 
 func (r reply) answer() ingest.Answer { return ingest.Answer{Status: r.status, Body: r.body} }
@@ -51,12 +58,16 @@ func (s *Sink) exchange(ctx context.Context, r *ingest.Request, c *credentials) 
 	defer p.release()
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	header, red := s.requestHeader(r, c), c.redact
+	if c.signer != nil {
+		red = red.with(c.signer.sign(header, s.method, target.RequestURI(), r.Key, out, time.Now()))
+	}
 
 	req := (&http.Request{
 		Method:        s.method,
 		URL:           target,
 		Host:          s.host,
-		Header:        s.requestHeader(r, c),
+		Header:        header,
 		Body:          http.NoBody,
 		ContentLength: int64(len(out)),
 		Proto:         "HTTP/1.1",
@@ -68,25 +79,32 @@ func (s *Sink) exchange(ctx context.Context, r *ingest.Request, c *credentials) 
 	}
 	resp, err := s.transport.Load().RoundTrip(req)
 	if err != nil {
-		return reply{}, s.unanswered(ctx, bounded, c, err)
+		return reply{}, s.unanswered(ctx, bounded, red, err)
 	}
 	defer resp.Body.Close()
 	rep := reply{
 		status:     resp.StatusCode,
 		retryAfter: resp.Header.Get("Retry-After"),
 		date:       resp.Header.Get("Date"),
+		redact:     red,
 	}
 	if resp.StatusCode/100 == 3 {
-		rep.location = location(resp, c)
+		rep.location = location(resp, red)
 	}
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		rep.body = readAnswer(resp, c.redact)
+	switch {
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+	case s.weighs(resp.StatusCode):
+		rep.header = resp.Header
+		rep.whole, rep.broken = readWhole(resp)
+		rep.body = red.clean(string(rep.whole[:min(len(rep.whole), keptAnswer+red.longest)]), keptAnswer)
+	default:
+		rep.body = readAnswer(resp, red)
 	}
 	return rep, nil
 }
 
 // unanswered words a failure of the network.
-func (s *Sink) unanswered(ctx, bounded context.Context, c *credentials, err error) error {
+func (s *Sink) unanswered(ctx, bounded context.Context, red *redactor, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		err = fmt.Errorf("interrupted: %w", context.Cause(ctx))
@@ -95,19 +113,19 @@ func (s *Sink) unanswered(ctx, bounded context.Context, c *credentials, err erro
 	default:
 		err = s.explain(err)
 	}
-	return &ingest.Unanswered{Err: c.redact.error(fmt.Errorf("%s %s: %w", s.method, s.url.shown, err))}
+	return &ingest.Unanswered{Err: red.error(fmt.Errorf("%s %s: %w", s.method, s.url.shown, err))}
 }
 
 func (s *Sink) scrub(err error) error { return s.creds.Load().redact.error(err) }
 
 // location is where a redirect leads, for a person to read.
-func location(resp *http.Response, c *credentials) string {
+func location(resp *http.Response, red *redactor) string {
 	u, err := resp.Location()
 	if err != nil {
 		return ""
 	}
 	u.User = nil
-	return c.redact.clean(u.String(), maxLocation)
+	return red.clean(u.String(), maxLocation)
 }
 
 // readAnswer reads the body within its limits and returns its beginning, clean.

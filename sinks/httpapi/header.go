@@ -42,14 +42,26 @@ func staticHeader(o Options, auth Auth) (http.Header, string, error) {
 			}
 			host = value
 			continue
-		case key == "Authorization" && auth.Type != AuthNone && auth.Type != AuthAPIKey:
-			return nil, "", fmt.Errorf("headers: Authorization is set, and auth sets it too")
+		case slices.Contains(auth.sets(), key):
+			return nil, "", fmt.Errorf("headers: %s is set, and auth sets it too", key)
 		case len(h[key]) > 0 && key != "User-Agent":
 			return nil, "", fmt.Errorf("headers: %s is there twice", key)
 		}
 		h[key] = []string{value}
 	}
 	return h, host, nil
+}
+
+// sets lists the headers that a sets, api_key's aside: a configured header may
+// stand for that one.
+func (a *Auth) sets() []string {
+	switch a.Type {
+	case AuthBasic, AuthBearer, AuthOAuth2:
+		return []string{"Authorization"}
+	case AuthHMAC:
+		return []string{http.CanonicalHeaderKey(a.Header), http.CanonicalHeaderKey(a.TimestampHeader)}
+	}
+	return nil
 }
 
 // checkHeaderName refuses names that are no header or that the sink, or HTTP

@@ -31,7 +31,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -69,11 +68,10 @@ type Options struct {
 	// or in the URL and came from the environment or a file.
 	Secrets []ingest.Secret
 
-	// Refresh, where set, fetches new credentials after a 401 or 403. It is
-	// called once for any number of requests that were refused with the same
-	// ones. Its error ends the try: a *ingest.Halt stops the sink, any other is
-	// tried again.
-	Refresh func(ctx context.Context) (Auth, error)
+	// AcceptWhen, where set, has the last word on an answer whose status Accept
+	// has. nil means delivered and *ingest.Reject a clear refusal; with any other
+	// error the fate is unknown and the request is tried again.
+	AcceptWhen func(Reply) error
 }
 
 // A Sink sends requests to one target. It is safe for concurrent use.
@@ -89,14 +87,15 @@ type Sink struct {
 	accept    []StatusRange
 	duplicate []StatusRange
 	encoder   encoder
-	refresh   func(ctx context.Context) (Auth, error)
-	fixed     []string // secrets that stay, whatever the credentials
+	weigh     func(Reply) error // nil: the status decides
+	grant     *grant            // of auth oauth2, or nil
+	fixed     []string          // secrets that stay, whatever the credentials
 
 	transport atomic.Pointer[http.Transport]
 	creds     atomic.Pointer[credentials]
-	renewing  sync.Mutex
-	accepted  atomic.Bool // the target has taken something since the sink was made
-	asked     atomic.Bool // it asked for a client certificate, and there is none
+	renewing  chan struct{} // held by who fetches new ones
+	accepted  atomic.Bool   // the target has taken something since the sink was made
+	asked     atomic.Bool   // it asked for a client certificate, and there is none
 }
 
 // New checks o and returns its sink. It reads the TLS files and connects to
@@ -109,7 +108,8 @@ func New(o Options) (*Sink, error) {
 		maxConns:  o.MaxConns,
 		accept:    o.Accept,
 		duplicate: o.Duplicate,
-		refresh:   o.Refresh,
+		weigh:     o.AcceptWhen,
+		renewing:  make(chan struct{}, 1),
 	}
 	if s.timeout <= 0 {
 		s.timeout = DefaultTimeout
@@ -143,6 +143,11 @@ func New(o Options) (*Sink, error) {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
 	s.creds.Store(c)
+	if user.Type == AuthOAuth2 {
+		if s.grant, err = newGrant(user, s.clean); err != nil {
+			return nil, fmt.Errorf("auth: %w", err)
+		}
+	}
 	if err := s.Reload(); err != nil {
 		return nil, err
 	}
@@ -170,6 +175,11 @@ func (s *Sink) Reload() error {
 	if err != nil {
 		return fmt.Errorf("tls: %w", err)
 	}
+	if s.grant != nil {
+		if err := s.grant.setTransport(t, s.tls); err != nil {
+			return fmt.Errorf("tls: %w", err)
+		}
+	}
 	if old := s.transport.Swap(t); old != nil {
 		old.CloseIdleConnections()
 	}
@@ -179,18 +189,24 @@ func (s *Sink) Reload() error {
 // Close closes the connections that nobody uses.
 func (s *Sink) Close() error {
 	s.transport.Load().CloseIdleConnections()
+	if s.grant != nil {
+		s.grant.client.Load().CloseIdleConnections()
+	}
 	return nil
 }
 
-// Send sends r once, or twice where the target refused the credentials and new
-// ones could be had.
+// Send sends r once, or twice where the target refused a token and a new one
+// could be had.
 func (s *Sink) Send(ctx context.Context, r *ingest.Request) (ingest.Answer, error) {
-	c := s.creds.Load()
+	c, err := s.credentials(ctx)
+	if err != nil {
+		return ingest.Answer{}, err
+	}
 	rep, err := s.exchange(ctx, r, c)
-	if err == nil && s.refresh != nil && s.unauthorized(rep.status) {
+	if err == nil && s.grant != nil && s.unauthorized(rep.status) {
 		fresh, rerr := s.renew(ctx, c)
 		if rerr != nil {
-			return ingest.Answer{}, s.refreshFailed(rep, rerr)
+			return ingest.Answer{}, s.renewFailed(rep, rerr)
 		}
 		rep, err = s.exchange(ctx, r, fresh)
 	}
@@ -206,32 +222,77 @@ func (s *Sink) unauthorized(status int) bool {
 		!includes(s.accept, status) && !includes(s.duplicate, status)
 }
 
+// credentials returns what the next request goes out with. While a token that
+// is about to end is replaced, by one sender, the others go on with it.
+func (s *Sink) credentials(ctx context.Context) (*credentials, error) {
+	c := s.creds.Load()
+	if s.grant == nil {
+		return c, nil
+	}
+	usable, old := c.usable(time.Now())
+	if usable {
+		if !old {
+			return c, nil
+		}
+		select {
+		case s.renewing <- struct{}{}:
+		default:
+			return c, nil
+		}
+		fresh, err := s.renewLocked(ctx, c)
+		<-s.renewing
+		if err != nil {
+			return c, nil // it still holds; what is wrong shows when it does not
+		}
+		return fresh, nil
+	}
+	return s.renew(ctx, c)
+}
+
 // renew returns credentials newer than old, fetching them where nobody has yet.
 func (s *Sink) renew(ctx context.Context, old *credentials) (*credentials, error) {
-	s.renewing.Lock()
-	defer s.renewing.Unlock()
+	select {
+	case s.renewing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for a token: %w", context.Cause(ctx))
+	}
+	defer func() { <-s.renewing }()
+	return s.renewLocked(ctx, old)
+}
+
+// renewLocked is renew for who holds s.renewing.
+func (s *Sink) renewLocked(ctx context.Context, old *credentials) (*credentials, error) {
 	if c := s.creds.Load(); c != old {
 		return c, nil
 	}
-	auth, err := s.refresh(ctx)
+	t, err := s.grant.fetch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.prepare(auth, old)
+	c, err := s.prepare(t.auth, old)
 	if err != nil {
-		return nil, err
+		return nil, s.grant.halt("gave a token that cannot be used: %v", err)
 	}
+	c.renew, c.dead = t.renew, t.dead
 	s.creds.Store(c)
 	return c, nil
 }
 
-func (s *Sink) refreshFailed(rep reply, err error) error {
+// renewFailed is the verdict on a request whose token the target refused while
+// no other could be had.
+func (s *Sink) renewFailed(rep reply, err error) error {
 	var h *ingest.Halt
 	if errors.As(err, &h) {
 		return err
 	}
 	return &ingest.Unanswered{
-		Err:    s.scrub(fmt.Errorf("%s answered %s, and new credentials cannot be had: %w", s.url.shown, statusText(rep.status), err)),
+		Err:    s.scrub(fmt.Errorf("%s answered %s, and a new token cannot be had: %v", s.url.shown, statusText(rep.status), err)),
 		Answer: rep.answer(),
 	}
+}
+
+// clean makes foreign text fit for messages.
+func (s *Sink) clean(text string) string {
+	const most = 300
+	return s.creds.Load().redact.clean(text, most)
 }

@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -52,8 +51,11 @@ func kind(err error) string {
 		rj *ingest.Reject
 		h  *ingest.Halt
 		ra *ingest.RetryAfter
+		us *ingest.Unsent
 	)
 	switch {
+	case errors.As(err, &us):
+		return "unsent"
 	case err == nil:
 		return "delivered"
 	case errors.As(err, &rj):
@@ -329,66 +331,6 @@ func TestAuth(t *testing.T) {
 			t.Errorf("%q %q", u, p)
 		}
 	})
-}
-
-func TestCredentialsAreRefreshedOnce(t *testing.T) {
-	var refreshes atomic.Int64
-	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer new" {
-			w.WriteHeader(401)
-		}
-	})
-	token := "new"
-	s := newSink(t, httpapi.Options{URL: srv.URL, Auth: bearer("old"), MaxConns: 16, Refresh: func(context.Context) (httpapi.Auth, error) {
-		refreshes.Add(1)
-		return bearer(token), nil
-	}})
-	var all sync.WaitGroup
-	for range 16 {
-		all.Go(func() {
-			if _, err := s.Send(t.Context(), request()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	all.Wait()
-	if n := refreshes.Load(); n != 1 {
-		t.Errorf("%d refreshes for 16 refused requests", n)
-	}
-
-	// New ones that are refused as well: once more, then halt.
-	token = "wrong"
-	s = newSink(t, httpapi.Options{URL: srv.URL, Auth: bearer("old"), Refresh: func(context.Context) (httpapi.Auth, error) {
-		refreshes.Add(1)
-		return bearer(token), nil
-	}})
-	refreshes.Store(0)
-	if _, err := s.Send(t.Context(), request()); kind(err) != "halt" || refreshes.Load() != 1 {
-		t.Errorf("%v after %d refreshes", err, refreshes.Load())
-	}
-}
-
-func TestRefreshThatFails(t *testing.T) {
-	srv := serve(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(403) })
-	for _, c := range []struct {
-		err  error
-		want string
-	}{
-		{errors.New("token endpoint: connection refused, secret was canary-1"), "retry"},
-		{&ingest.Halt{Reason: "client_secret is wrong"}, "halt"},
-	} {
-		s := newSink(t, httpapi.Options{
-			URL: srv.URL, Auth: bearer("canary-1"),
-			Refresh: func(context.Context) (httpapi.Auth, error) { return httpapi.Auth{}, c.err },
-		})
-		_, err := s.Send(t.Context(), request())
-		if kind(err) != c.want || strings.Contains(err.Error(), "canary") {
-			t.Errorf("%v: want %s", err, c.want)
-		}
-		if c.want == "retry" && ingest.AnswerOf(err).Status != 403 {
-			t.Error("the answer is lost")
-		}
-	}
 }
 
 func TestRetryAfterIsAVerdict(t *testing.T) {

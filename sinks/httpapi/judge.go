@@ -13,6 +13,11 @@ func (s *Sink) judge(rep reply) (ingest.Answer, error) {
 	a := rep.answer()
 	a.Had = includes(s.duplicate, rep.status)
 	if a.Had || includes(s.accept, rep.status) {
+		if s.weighs(rep.status) {
+			if err := s.weighed(rep); err != nil {
+				return a, err
+			}
+		}
 		if !s.accepted.Load() {
 			s.accepted.Store(true)
 		}

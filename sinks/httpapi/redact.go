@@ -22,12 +22,16 @@ const secretMark = "<secret>"
 // A redactor cuts secrets out of text, in the forms in which targets echo them:
 // plain, and as URLs, JSON, HTML and base64 write them.
 type redactor struct {
+	forms   []string
 	replace *strings.Replacer
 	longest int // bytes of the longest form
 }
 
-func newRedactor(secrets []string) *redactor {
-	var forms []string
+func newRedactor(secrets []string) *redactor { return new(redactor).with(secrets...) }
+
+// with is a redactor that cuts out further secrets too.
+func (r *redactor) with(secrets ...string) *redactor {
+	forms := slices.Clone(r.forms)
 	for _, s := range secrets {
 		if s == "" {
 			continue
@@ -43,14 +47,14 @@ func newRedactor(secrets []string) *redactor {
 		return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b))
 	})
 	forms = slices.Compact(forms)
-	r := &redactor{}
+	out := &redactor{forms: forms}
 	pairs := make([]string, 0, 2*len(forms))
 	for _, f := range forms {
 		pairs = append(pairs, f, secretMark)
-		r.longest = max(r.longest, len(f))
+		out.longest = max(out.longest, len(f))
 	}
-	r.replace = strings.NewReplacer(pairs...)
-	return r
+	out.replace = strings.NewReplacer(pairs...)
+	return out
 }
 
 // quoted is s as the inside of a JSON string. Encoders differ in what they
@@ -123,7 +127,8 @@ const minGuessed = 6
 // that the caller knows, headers and query values whose names say so, and
 // proxies with a user.
 func fixedSecrets(o Options, u *urlTemplate) []string {
-	var out, guessed []string
+	var guessed []string
+	out := grantSecrets(o.Auth)
 	for _, s := range o.Secrets {
 		out = append(out, s.Reveal())
 	}

@@ -90,14 +90,16 @@ func (s *Sink) newTransport() (*http.Transport, error) {
 }
 
 // Connect reaches the target, or the proxy before it, and shakes hands, without
-// a request: the harmless half of a check.
+// a request: the harmless half of a check. Where the sink logs in with a token,
+// it has one afterwards.
 func (s *Sink) Connect(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout+handshakeTimeout)
+	bounded, cancel := context.WithTimeout(ctx, dialTimeout+handshakeTimeout)
 	defer cancel()
-	if err := s.connect(ctx); err != nil {
+	if err := s.connect(bounded); err != nil {
 		return s.scrub(fmt.Errorf("connect to %s: %w", s.url.base, s.explain(err)))
 	}
-	return nil
+	_, err := s.credentials(ctx)
+	return err
 }
 
 func (s *Sink) connect(ctx context.Context) error {
