@@ -49,7 +49,7 @@ func (h *HTTP) keys() []key {
 		{name: "timeout", to: duration(&h.Timeout, time.Millisecond), def: "30s", doc: "The longest time for one try."},
 		{name: "compress", to: oneOf(&h.Compress, "none", "gzip", "zstd"), def: "none", doc: "The Content-Encoding of the body."},
 		{name: "accept", to: statuses(&h.Accept), def: "[2xx]", doc: "Statuses that mean delivered."},
-		{name: "accept_when", to: words(&h.AcceptWhen), later: true, defDoc: "none", doc: "An expression that must hold too, for targets that answer 200 with an error inside."},
+		{name: "accept_when", to: words(&h.AcceptWhen), defDoc: "none", doc: "An expression over `status`, `headers` and `body` that must hold too, for targets that answer 200 with an error inside."},
 		{name: "duplicate", to: statuses(&h.Duplicate), defDoc: "`[409]`, unless `accept` has it", doc: "Statuses that mean that the target had it already."},
 		{name: "results", to: maybe(&h.Results), later: true, defDoc: "none", doc: "Where a 2xx answer says what became of each record."},
 	}
@@ -75,7 +75,7 @@ func (h *HTTP) check(say func(key, message, hint string)) {
 			say(join("headers", v.Name), "header `"+v.Name+"` is the same as `"+first+"`", "")
 		}
 		seen[name] = v.Name
-		if (h.Auth.Type == "basic" || h.Auth.Type == "bearer") && strings.EqualFold(v.Name, "Authorization") {
+		if (h.Auth.Type == "basic" || h.Auth.Type == "bearer" || h.Auth.Type == "oauth2") && strings.EqualFold(v.Name, "Authorization") {
 			say(join("headers", v.Name), "`Authorization` is set by `auth` already", "")
 		}
 	}
@@ -168,6 +168,8 @@ type Auth struct {
 	Algorithm    string
 	Encoding     string
 	Signed       string
+	Prefix       string
+	TimeHeader   string // timestamp_header
 	TokenURL     string
 	ClientID     string
 	ClientSecret ingest.Secret
@@ -185,7 +187,7 @@ func (a *Auth) variants() []string {
 }
 
 func (a *Auth) variant(of string) []key {
-	ks := []key{{name: "type", to: oneOf(&a.Type, "basic", "bearer", "api_key").notYet("hmac", "oauth2"), required: true, doc: "How to log in."}}
+	ks := []key{{name: "type", to: oneOf(&a.Type, a.variants()...), required: true, doc: "How to log in."}}
 	switch of {
 	case "basic":
 		ks = append(ks,
@@ -204,7 +206,9 @@ func (a *Auth) variant(of string) []key {
 			key{name: "secret", to: secret{&a.Secret}, required: true, doc: "The secret that we share with the target."},
 			key{name: "algorithm", to: oneOf(&a.Algorithm, "sha256", "sha512", "sha1"), def: "sha256", doc: "The hash."},
 			key{name: "encoding", to: oneOf(&a.Encoding, "hex", "base64"), def: "hex", doc: "How the signature is written."},
-			key{name: "signed", to: words(&a.Signed), def: `"{body}"`, doc: "What is signed."})
+			key{name: "signed", to: words(&a.Signed), def: `"{body}"`, doc: "What is signed: text with `{body}` (as it goes out, after `compress`), `{timestamp}`, `{method}`, `{path}` (with the query) and `{key}` (the Idempotency-Key) in it."},
+			key{name: "prefix", to: words(&a.Prefix), defDoc: "none", doc: "What stands before the signature in the header, as in `sha256=`; may hold `{timestamp}`."},
+			key{name: "timestamp_header", to: text{p: &a.TimeHeader, check: checkHeaderName}, defDoc: "none", doc: "The header that tells the timestamp, in seconds since 1970."})
 	case "oauth2":
 		ks = append(ks,
 			key{name: "token_url", to: text{p: &a.TokenURL, name: "URL", check: checkURL}, required: true, doc: "Where tokens are had (client credentials)."},

@@ -54,13 +54,13 @@ func newGrant(a Auth, redact func(string) string) (*grant, error) {
 	u, err := url.Parse(a.TokenURL)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
-		return nil, errors.New("oauth2: token_url is no http or https address")
+		return nil, errors.New("token_url: is no http or https address")
 	case u.User != nil || u.Fragment != "":
-		return nil, errors.New("oauth2: token_url can hold neither a user nor a #fragment")
+		return nil, errors.New("token_url: can hold neither a user nor a #fragment")
 	case a.ClientID == "":
-		return nil, errors.New("oauth2: client_id is empty")
+		return nil, errors.New("client_id: is empty")
 	case a.ClientSecret.IsZero():
-		return nil, errors.New("oauth2: client_secret is empty")
+		return nil, errors.New("client_secret: is empty")
 	}
 	g := &grant{
 		url: a.TokenURL, shown: u.Scheme + "://" + u.Host + u.EscapedPath(), id: a.ClientID, secret: a.ClientSecret,

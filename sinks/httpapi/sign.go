@@ -43,17 +43,17 @@ func newSigner(a Auth) (*signer, error) {
 		prefix: a.Prefix, secret: []byte(a.Secret.Reveal()),
 	}
 	if a.Secret.IsZero() {
-		return nil, errors.New("hmac: the secret is empty")
+		return nil, errors.New("secret: is empty")
 	}
 	if err := checkHeaderName(g.header); err != nil {
-		return nil, fmt.Errorf("hmac: %w", err)
+		return nil, fmt.Errorf("header: %w", err)
 	}
 	if g.timeHeader != "" {
 		if err := checkHeaderName(g.timeHeader); err != nil {
-			return nil, fmt.Errorf("hmac: %w", err)
+			return nil, fmt.Errorf("timestamp_header: %w", err)
 		}
 		if g.timeHeader == g.header {
-			return nil, errors.New("hmac: header and timestamp_header are the same")
+			return nil, errors.New("timestamp_header: is the same as header")
 		}
 	}
 	switch a.Algorithm {
@@ -64,7 +64,7 @@ func newSigner(a Auth) (*signer, error) {
 	case "sha1":
 		g.hash = sha1.New
 	default:
-		return nil, fmt.Errorf("hmac: algorithm %q is none of sha256, sha512, sha1", a.Algorithm)
+		return nil, fmt.Errorf("algorithm: %q is none of sha256, sha512, sha1", a.Algorithm)
 	}
 	switch a.Encoding {
 	case "", "hex":
@@ -72,7 +72,7 @@ func newSigner(a Auth) (*signer, error) {
 	case "base64":
 		g.encode = base64.StdEncoding.EncodeToString
 	default:
-		return nil, fmt.Errorf("hmac: encoding %q is none of hex, base64", a.Encoding)
+		return nil, fmt.Errorf("encoding: %q is none of hex, base64", a.Encoding)
 	}
 	text := a.Signed
 	if text == "" {
@@ -80,16 +80,16 @@ func newSigner(a Auth) (*signer, error) {
 	}
 	var err error
 	if g.signed, err = words(text, wordBody, wordTimestamp, wordMethod, wordPath, wordKey); err != nil {
-		return nil, fmt.Errorf("hmac: signed %w", err)
+		return nil, fmt.Errorf("signed: `signed` %w", err)
 	}
 	if _, err := words(g.prefix, wordTimestamp); err != nil {
-		return nil, fmt.Errorf("hmac: prefix %w", err)
+		return nil, fmt.Errorf("prefix: `prefix` %w", err)
 	}
 	if strings.ContainsFunc(g.prefix, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return nil, errors.New("hmac: prefix holds what cannot stand in a header")
+		return nil, errors.New("prefix: holds what cannot stand in a header")
 	}
 	if slices.Contains(g.signed, wordTimestamp) && g.timeHeader == "" && !strings.Contains(g.prefix, wordTimestamp) {
-		return nil, errors.New("hmac: signed holds {timestamp}, which the target must be told: set timestamp_header, or put {timestamp} into prefix")
+		return nil, errors.New("signed: holds {timestamp}, which the target must be told: set `timestamp_header`, or put {timestamp} into `prefix`")
 	}
 	return g, nil
 }

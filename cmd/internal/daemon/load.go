@@ -10,6 +10,7 @@ import (
 	"ingestd/config"
 	"ingestd/formats"
 	"ingestd/ingest"
+	"ingestd/ingest/expr"
 	"ingestd/ingest/shape"
 	"ingestd/sinks"
 )
@@ -70,6 +71,11 @@ func (c *checks) add(path string, err error) {
 			break
 		}
 		path, message = config.Join(path, key), rest
+	}
+	var ee *expr.Error
+	if errors.As(err, &ee) {
+		c.found = append(c.found, c.cfg.ProblemIn(path, ee.Line, ee.Column, ee.Message, ""))
+		return
 	}
 	c.found = append(c.found, c.cfg.Problem(path, message, ""))
 }

@@ -41,7 +41,12 @@ func newOutlet(c *config.Sink, gates *sinks.Gates, obs ingest.Observer, out io.W
 	}
 	switch c.Type {
 	case "http":
-		s, err := httpapi.New(httpOptions(c, version))
+		options := httpOptions(c, version)
+		var err error
+		if options.AcceptWhen, err = acceptWhen(c.HTTP.AcceptWhen); err != nil {
+			return nil, err
+		}
+		s, err := httpapi.New(options)
 		if err != nil {
 			return nil, err
 		}
@@ -70,6 +75,10 @@ func httpOptions(c *config.Sink, version string) httpapi.Options {
 		Auth: httpapi.Auth{
 			Type: h.Auth.Type, User: h.Auth.User, Password: h.Auth.Password, Token: h.Auth.Token,
 			Header: h.Auth.Header, Query: h.Auth.Query, Value: h.Auth.Value,
+			Secret: h.Auth.Secret, Algorithm: h.Auth.Algorithm, Encoding: h.Auth.Encoding, Signed: h.Auth.Signed,
+			Prefix: h.Auth.Prefix, TimestampHeader: h.Auth.TimeHeader,
+			TokenURL: h.Auth.TokenURL, ClientID: h.Auth.ClientID, ClientSecret: h.Auth.ClientSecret,
+			Scopes: h.Auth.Scopes, Audience: h.Auth.Audience,
 		},
 		TLS:     httpapi.TLS{CertFile: h.TLS.CertFile, KeyFile: h.TLS.KeyFile, CAFile: h.TLS.CAFile},
 		Timeout: h.Timeout, Compress: h.Compress, MaxConns: h.Concurrency, Version: version,
