@@ -2,17 +2,17 @@
 // as decorators that have the sink's own interface, and the bodies that
 // requests are made of.
 //
-// A delivery reads Limit(Gate(Observe(client))), from the outside in. Trying
+// A delivery reads Limit(Gate(Break(Observe(client)))), from the outside in. Trying
 // again is the engine's, for seconds as for hours: it knows which batches wait
 // (docs/decisions). Limit holds the sink's rate, over all pipelines that use it. Gate keeps a
 // target's Retry-After: nothing goes from that pipeline to that host before it
 // is over. It stands inside Limit, so that a request that waited for its turn
-// still meets a gate that closed meanwhile. Observe sees each single try.
-//
-// A circuit breaker, where there is one, stands between Gate and Observe.
+// still meets a gate that closed meanwhile. Break keeps requests from a host
+// that is down, whatever pipeline and sink they are of. Observe sees each
+// single try.
 //
 // Decorators add no goroutines and keep no requests. They pass verdicts
-// (*ingest.Reject, *ingest.Halt, *ingest.RetryAfter) through as they are, and
+// (*ingest.Reject, *ingest.Halt, *ingest.RetryAfter, *ingest.Unsent) through as they are, and
 // keep the ingest.Placer of a sink that has one.
 package sinks
 

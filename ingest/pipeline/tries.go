@@ -24,12 +24,19 @@ func (q *queue) send(l *load) {
 		q.leave(l)
 		return
 	}
-	l.Attempts++
 	var (
 		reject *ingest.Reject
 		halt   *ingest.Halt
 		after  *ingest.RetryAfter
+		unsent *ingest.Unsent
 	)
+	if errors.As(err, &unsent) {
+		q.failed(l, setback{
+			reason: unsent.Reason, until: unsent.At, unsent: true, long: q.ceiling(unsent.Failures) >= q.o.RetryMax,
+		})
+		return
+	}
+	l.Attempts++
 	switch {
 	case err == nil:
 		q.landed(nil)
@@ -54,6 +61,8 @@ type setback struct {
 	until   time.Time // the next try
 	halt    bool      // the sink itself is wrong
 	silence bool      // the target asked for silence until then
+	unsent  bool      // it was no try at all
+	long    bool      // unsent: such waits grow no longer
 }
 
 // landed notes that a try is over: bad says what to note of a failure, nil
@@ -204,16 +213,20 @@ func (q *queue) settle(l *load, s *ingest.Settlement) {
 // the ledger.
 func (q *queue) failed(l *load, s setback) {
 	now := time.Now()
-	if s.halt {
+	switch {
+	case s.halt:
 		l.tried = time.Time{} // what is refused at the door is not given up
-	} else {
+	case s.unsent: // nor is what was not sent
+	default:
 		l.uncertain = true
 		if l.tried.IsZero() {
 			l.tried = now
 		}
 	}
-	l.fails++
-	if !s.halt && q.o.GiveUpAfter > 0 && now.Sub(l.tried) >= q.o.GiveUpAfter && q.giveUp(l, s) {
+	if !s.unsent {
+		l.fails++
+	}
+	if !s.halt && !l.tried.IsZero() && q.o.GiveUpAfter > 0 && now.Sub(l.tried) >= q.o.GiveUpAfter && q.giveUp(l, s) {
 		return
 	}
 	l.due = s.until
@@ -225,7 +238,7 @@ func (q *queue) failed(l *load, s setback) {
 		switch {
 		case s.halt:
 			state = "stopped"
-		case (!stays || s.silence || q.fails > max(2, q.o.Concurrency)) && state == "":
+		case (!stays || s.silence || s.unsent || q.fails > max(2, q.o.Concurrency)) && state == "":
 			state = "retrying"
 		}
 		if first = state != q.state; first {
@@ -238,7 +251,7 @@ func (q *queue) failed(l *load, s setback) {
 		if s.silence && s.until.After(q.silence) {
 			q.silence = s.until
 		}
-		q.long = s.halt || q.ceiling(l.fails-1) >= q.o.RetryMax || s.until.Sub(now) > q.o.RetryMax
+		q.long = s.halt || s.long || !s.unsent && q.ceiling(l.fails-1) >= q.o.RetryMax || s.until.Sub(now) > q.o.RetryMax
 		q.full = false
 		if stays {
 			if l.stored {

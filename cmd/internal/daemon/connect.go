@@ -7,13 +7,13 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
 	"ingestd/config"
 	"ingestd/ingest/source"
-	"ingestd/sinks"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,11 +49,11 @@ func Connect(ctx context.Context, cfg *config.Config, version string) iter.Seq[C
 				return
 			}
 		}
-		gates := sinks.NewGates()
+		w := newWeather(slog.New(slog.DiscardHandler))
 		for i := range cfg.Sinks {
 			s := &cfg.Sinks[i]
 			if !try("sink "+s.Name, func(ctx context.Context) error {
-				o, err := newOutlet(s, gates, deaf{}, os.Stdout, version)
+				o, err := newOutlet(s, w, deaf{}, os.Stdout, version)
 				if err != nil {
 					return err
 				}

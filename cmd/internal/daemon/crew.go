@@ -51,7 +51,7 @@ func (d *Daemon) newCrew(cfg *config.Config) (_ *crew, err error) {
 	}()
 	for i := range cfg.Sinks {
 		s := &cfg.Sinks[i]
-		o, err := newOutlet(s, d.gates, d.meter, d.o.Stdout, d.o.Version)
+		o, err := newOutlet(s, d.weather, d.meter, d.o.Stdout, d.o.Version)
 		if err != nil {
 			return nil, fmt.Errorf("sink %s: %w", s.Name, err)
 		}

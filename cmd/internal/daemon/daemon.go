@@ -28,7 +28,6 @@ import (
 	"ingestd/ingest/metrics"
 	"ingestd/ingest/pipeline"
 	"ingestd/ingest/spool"
-	"ingestd/sinks"
 )
 
 // Socket is the name of the control socket in the state directory.
@@ -74,7 +73,7 @@ type Daemon struct {
 	ledger  *ledger.Ledger
 	spool   *spool.Spool
 	pool    *pipeline.Pool
-	gates   *sinks.Gates
+	weather weather
 	metrics *metrics.Metrics
 	meter   *meter
 	sd      supervisor
@@ -97,7 +96,7 @@ type Daemon struct {
 func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d := &Daemon{
 		o: o, log: o.Logger, started: time.Now(), sd: supervisor{o.Logger},
-		pool: pipeline.NewPool(0), gates: sinks.NewGates(), reload: make(chan reloadRequest),
+		pool: pipeline.NewPool(0), weather: newWeather(o.Logger), reload: make(chan reloadRequest),
 	}
 	defer func() {
 		if err != nil {

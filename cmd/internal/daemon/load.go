@@ -26,7 +26,7 @@ func Load(path string) (*config.Config, config.Problems) {
 	for _, p := range cfg.Unsupported() {
 		problems = problems.Append(p)
 	}
-	c := &checks{cfg: cfg, gates: sinks.NewGates()}
+	c := &checks{cfg: cfg, weather: newWeather(slog.New(slog.DiscardHandler))}
 	for i := range cfg.Sinks {
 		c.sink(&cfg.Sinks[i])
 	}
@@ -43,9 +43,9 @@ func Load(path string) (*config.Config, config.Problems) {
 }
 
 type checks struct {
-	cfg   *config.Config
-	gates *sinks.Gates
-	found []error
+	cfg     *config.Config
+	weather weather
+	found   []error
 }
 
 func (c *checks) add(path string, err error) {
@@ -87,7 +87,7 @@ func indexed(path string) string {
 
 func (c *checks) sink(s *config.Sink) {
 	path := config.Join("sinks", s.Name)
-	o, err := newOutlet(s, c.gates, deaf{}, os.Stdout, "")
+	o, err := newOutlet(s, c.weather, deaf{}, os.Stdout, "")
 	if err != nil {
 		c.add(path, err)
 		return

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -30,8 +31,25 @@ type outlet struct {
 	close   func() error
 }
 
+// A weather is what all sinks of the process know together about their hosts.
+type weather struct {
+	gates    *sinks.Gates
+	breakers *sinks.Breakers
+}
+
+func newWeather(log *slog.Logger) weather {
+	return weather{sinks.NewGates(), sinks.NewBreakers(log)}
+}
+
+// around puts the stages of a delivery around a client.
+func (w weather) around(client ingest.Sink, host string, c *config.Sink, obs ingest.Observer) ingest.Sink {
+	s := sinks.Observe(client, obs, c.Name)
+	s = sinks.Break(s, w.breakers, host, sinks.Backoff{Initial: c.Retry.Initial, Max: c.Retry.Max})
+	return sinks.Limit(sinks.Gate(s, w.gates, host), limiter(c.HTTP.Rate))
+}
+
 // newOutlet makes the sink that c describes.
-func newOutlet(c *config.Sink, gates *sinks.Gates, obs ingest.Observer, out io.Writer, version string) (*outlet, error) {
+func newOutlet(c *config.Sink, w weather, obs ingest.Observer, out io.Writer, version string) (*outlet, error) {
 	o := &outlet{
 		SinkOptions: pipeline.SinkOptions{
 			Name: c.Name, Concurrency: 1,
@@ -50,7 +68,7 @@ func newOutlet(c *config.Sink, gates *sinks.Gates, obs ingest.Observer, out io.W
 		if err != nil {
 			return nil, err
 		}
-		o.Sink = sinks.Limit(sinks.Gate(sinks.Observe(s, obs, c.Name), gates, s.Host()), limiter(c.HTTP.Rate))
+		o.Sink = w.around(s, s.Host(), c, obs)
 		o.Concurrency, o.connect, o.close = c.HTTP.Concurrency, s.Connect, s.Close
 	case "file":
 		s, err := file.New(file.Options{Path: c.File.Path})
