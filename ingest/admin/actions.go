@@ -54,6 +54,37 @@ type Control interface {
 	RunNow(ctx context.Context, pipeline string) error
 }
 
+// Sinks tries targets.
+type Sinks interface {
+	// TestSink asks the target of a sink with one harmless request; method ""
+	// is the usual one.
+	TestSink(ctx context.Context, name, method string) (*SinkTest, error)
+}
+
+// A SinkTest is what `sink test` found out. It holds no secret.
+type SinkTest struct {
+	Sink        string       `json:"sink"`
+	Type        string       `json:"type"`
+	Outcome     string       `json:"outcome"` // reached, refused, down
+	Means       string       `json:"means"`   // in words
+	Method      string       `json:"method,omitempty"`
+	URL         string       `json:"url,omitempty"`     // without its query
+	Address     string       `json:"address,omitempty"` // that answered
+	Protocol    string       `json:"protocol,omitempty"`
+	TLS         string       `json:"tls,omitempty"`
+	Certificate *Certificate `json:"certificate,omitempty"`
+	Status      int          `json:"status,omitempty"`
+	Answer      string       `json:"answer,omitempty"` // its beginning
+	Took        float64      `json:"took,omitempty"`   // seconds
+}
+
+// A Certificate is a target's.
+type Certificate struct {
+	Subject string    `json:"subject"`
+	Issuer  string    `json:"issuer"`
+	Ends    time.Time `json:"ends"`
+}
+
 // Ledger is the database itself.
 type Ledger interface {
 	Stats(ctx context.Context) (*LedgerStats, error)

@@ -18,6 +18,7 @@
 //	GET  /v1/audit?pipeline=&arrival=                           one object a line
 //	POST /v1/replay  /v1/forget
 //	POST /v1/pause  /v1/resume  /v1/reload  /v1/run-now
+//	POST /v1/sinks/test
 //	GET  /v1/ledger   POST /v1/ledger/prune  /v1/ledger/backup
 //
 // Objects are those of the command line's --json. An answer of these routes that
@@ -63,6 +64,7 @@ type Actions struct {
 	Keys    Keys
 	Control Control
 	Ledger  Ledger
+	Sinks   Sinks
 }
 
 type api struct {
@@ -97,6 +99,7 @@ func Handler(o Options) http.Handler {
 	mux.HandleFunc("POST /v1/resume", a.resume)
 	mux.HandleFunc("POST /v1/reload", a.reload)
 	mux.HandleFunc("POST /v1/run-now", a.runNow)
+	mux.HandleFunc("POST /v1/sinks/test", a.sinkTest)
 	mux.HandleFunc("GET /v1/ledger", a.ledgerStats)
 	mux.HandleFunc("POST /v1/ledger/prune", a.ledgerPrune)
 	mux.HandleFunc("POST /v1/ledger/backup", a.ledgerBackup)

@@ -229,6 +229,13 @@ func (c *Client) RunNow(ctx context.Context, pipeline string) error {
 	return c.call(ctx, http.MethodPost, "/v1/run-now", nil, target{Name: pipeline}, &ok{})
 }
 
+// SinkTest tries a sink's target with one harmless request; method "" is the
+// usual one.
+func (c *Client) SinkTest(ctx context.Context, name, method string) (*SinkTest, error) {
+	var t SinkTest
+	return &t, c.call(ctx, http.MethodPost, "/v1/sinks/test", nil, sinkTestBody{name, method}, &t)
+}
+
 // LedgerStats asks for the ledger's sizes.
 func (c *Client) LedgerStats(ctx context.Context) (*LedgerStats, error) {
 	var s LedgerStats

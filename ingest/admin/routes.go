@@ -263,6 +263,31 @@ func (a *api) control(w http.ResponseWriter, r *http.Request, wantName bool, do 
 	a.answer(w, r, ok{true}, err)
 }
 
+type sinkTestBody struct {
+	Name   string `json:"name"`
+	Method string `json:"method,omitempty"`
+}
+
+func (a *api) sinkTest(w http.ResponseWriter, r *http.Request) {
+	var b sinkTestBody
+	err := body(r, &b)
+	switch {
+	case err != nil:
+	case b.Name == "":
+		err = Invalid("name is missing")
+	case a.Actions.Sinks == nil:
+		err = none("testing sinks")
+	}
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	// The target has as long as a delivery would.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	t, err := a.Actions.Sinks.TestSink(r.Context(), b.Name, b.Method)
+	a.answer(w, r, t, err)
+}
+
 func (a *api) ledgerStats(w http.ResponseWriter, r *http.Request) {
 	if a.Actions.Ledger == nil {
 		a.fail(w, r, none("ledger stats"))

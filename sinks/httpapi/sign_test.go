@@ -114,16 +114,16 @@ func TestSignatureHoldsOnTheWire(t *testing.T) {
 
 func TestSignatureConfig(t *testing.T) {
 	for want, a := range map[string]httpapi.Auth{
-		"secret: is empty":        {Header: "x"},
-		"is no header name":      {Header: "a b", Secret: ingest.NewSecret("s")},
-		"ingestd's own":          {Header: "Idempotency-Key", Secret: ingest.NewSecret("s")},
-		"the same":               {Header: "x-a", TimestampHeader: "X-A", Secret: ingest.NewSecret("s")},
-		"algorithm":              {Header: "x", Secret: ingest.NewSecret("s"), Algorithm: "md5"},
-		"encoding":               {Header: "x", Secret: ingest.NewSecret("s"), Encoding: "hex64"},
+		"secret: is empty":         {Header: "x"},
+		"is no header name":        {Header: "a b", Secret: ingest.NewSecret("s")},
+		"ingestd's own":            {Header: "Idempotency-Key", Secret: ingest.NewSecret("s")},
+		"the same":                 {Header: "x-a", TimestampHeader: "X-A", Secret: ingest.NewSecret("s")},
+		"algorithm":                {Header: "x", Secret: ingest.NewSecret("s"), Algorithm: "md5"},
+		"encoding":                 {Header: "x", Secret: ingest.NewSecret("s"), Encoding: "hex64"},
 		"`signed` may hold {body}": {Header: "x", Secret: ingest.NewSecret("s"), Signed: "{bdoy}"},
-		"timestamp_header":       {Header: "x", Secret: ingest.NewSecret("s"), Signed: "{timestamp}.{body}"},
+		"timestamp_header":         {Header: "x", Secret: ingest.NewSecret("s"), Signed: "{timestamp}.{body}"},
 		"`prefix` may hold":        {Header: "x", Secret: ingest.NewSecret("s"), Prefix: "{body}"},
-		"stand in a header":      {Header: "x", Secret: ingest.NewSecret("s"), Prefix: "a\r\nb"},
+		"stand in a header":        {Header: "x", Secret: ingest.NewSecret("s"), Prefix: "a\r\nb"},
 	} {
 		a.Type = httpapi.AuthHMAC
 		_, err := httpapi.New(httpapi.Options{URL: "http://x.example", Auth: a})

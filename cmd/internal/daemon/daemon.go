@@ -129,7 +129,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	d.handler = admin.Handler(admin.Options{
 		Query:   d.ledger,
-		Actions: admin.Actions{Status: d, Holds: d, Replays: d, Letters: d, Keys: d, Control: d, Ledger: d},
+		Actions: admin.Actions{Status: d, Holds: d, Replays: d, Letters: d, Keys: d, Control: d, Ledger: d, Sinks: d},
 		Metrics: d.metrics.Handler(), Ready: d.ready, Log: o.Logger,
 	})
 	return d, nil

@@ -15,6 +15,7 @@ import (
 
 	"ingestd/config"
 	"ingestd/ingest"
+	"ingestd/ingest/admin"
 	"ingestd/ingest/pipeline"
 	"ingestd/sinks"
 	"ingestd/sinks/file"
@@ -25,7 +26,8 @@ import (
 // An outlet is a configured sink, made.
 type outlet struct {
 	pipeline.SinkOptions
-	connect func(context.Context) error      // tries it without a request; nil: nothing to try
+	connect func(context.Context) error // tries it without a request; nil: nothing to try
+	test    func(ctx context.Context, method string) (*admin.SinkTest, error)
 	resume  func(path string, at, end int64) // tells a file sink of a place that is taken
 	dir     string                           // that it writes to on this machine
 	close   func() error
@@ -70,6 +72,7 @@ func newOutlet(c *config.Sink, w weather, obs ingest.Observer, out io.Writer, ve
 		}
 		o.Sink = w.around(s, s.Host(), c, obs)
 		o.Concurrency, o.connect, o.close = c.HTTP.Concurrency, s.Connect, s.Close
+		o.test = func(ctx context.Context, method string) (*admin.SinkTest, error) { return testHTTP(ctx, s, method) }
 	case "file":
 		s, err := file.New(file.Options{Path: c.File.Path})
 		if err != nil {
@@ -78,8 +81,12 @@ func newOutlet(c *config.Sink, w weather, obs ingest.Observer, out io.Writer, ve
 		o.Sink = sinks.Observe(s, obs, c.Name)
 		o.resume, o.close, o.dir = s.Resume, s.Close, fixedDir(c.File.Path)
 		o.connect = func(context.Context) error { return writable(o.dir) }
+		o.test = func(context.Context, string) (*admin.SinkTest, error) { return testDir(o.dir), nil }
 	case "stdout":
 		o.Sink = sinks.Observe(stdout.New(out), obs, c.Name)
+		o.test = func(context.Context, string) (*admin.SinkTest, error) {
+			return &admin.SinkTest{Outcome: httpapi.Reached, Means: "it writes to standard output; there is nothing to reach"}, nil
+		}
 	default:
 		return nil, fmt.Errorf("sink type %q is not built yet", c.Type)
 	}
