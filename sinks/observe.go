@@ -22,6 +22,10 @@ func Observe(next ingest.Sink, to ingest.Observer, name string) ingest.Sink {
 func (s *observe) Send(ctx context.Context, r *ingest.Request) (ingest.Answer, error) {
 	began := time.Now()
 	a, err := s.next.Send(ctx, r)
+	var unsent *ingest.Unsent
+	if err != nil && errors.As(err, &unsent) {
+		return a, err // that was no try
+	}
 	class, status := classOf(err), a.Status
 	if err != nil {
 		status = ingest.AnswerOf(err).Status

@@ -26,6 +26,7 @@ type partner struct {
 	tokens  atomic.Int64 // given
 	valid   atomic.Int64 // the token that is taken
 	mu      sync.Mutex
+	sign    string // the signing secret of today
 	took    []string
 	wrong   []string
 }
@@ -37,7 +38,7 @@ const (
 )
 
 func newPartner(t *testing.T) *partner {
-	p := &partner{}
+	p := &partner{sign: canarySign}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
 		id, secret, _ := r.BasicAuth()
@@ -60,7 +61,9 @@ func newPartner(t *testing.T) *partner {
 	})
 	mux.HandleFunc("/h", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		mac := hmac.New(sha256.New, []byte(canarySign))
+		p.mu.Lock()
+		mac := hmac.New(sha256.New, []byte(p.sign))
+		p.mu.Unlock()
 		fmt.Fprintf(mac, "%s.%s", r.Header.Get("X-Time"), body)
 		if r.Header.Get("X-Sig") != "v1="+hex.EncodeToString(mac.Sum(nil)) {
 			p.mu.Lock()
@@ -153,15 +156,22 @@ func TestLogins(t *testing.T) {
 	}
 	ask(1, "sink", "test", "o")
 	p.refuses.Store(false)
+	// The other secret was changed too: the file is read again.
+	s.write("sign.secret", canarySign+"-2")
+	p.mu.Lock()
+	p.sign = canarySign + "-2"
+	p.mu.Unlock()
 	ask(0, "reload")
 	s.arrival("c.csv", "done")
+	s.drop("drop", "d.csv", "id,name\n6,six\n")
+	s.arrival("d.csv", "done")
 	ask(0, "audit")
 	ask(0, "show", "1", "--json")
 	if out := ask(0, "dead", "list", "--json"); strings.Count(out, "\n") != 2 {
 		t.Errorf("more became dead than the bad record at two sinks: %s", out)
 	}
 	p.mu.Lock()
-	if len(p.wrong) > 0 || len(p.took) < 6 {
+	if len(p.wrong) > 0 || len(p.took) < 8 {
 		t.Errorf("wrong signatures %v, took %v", p.wrong, p.took)
 	}
 	p.mu.Unlock()

@@ -30,10 +30,12 @@ func (s *timed) Send(ctx context.Context, r *ingest.Request) (ingest.Answer, err
 // when the cause is gone everything goes out.
 func TestStoppedHTTPSinkGoesOnByItself(t *testing.T) {
 	for name, first := range map[string]http.HandlerFunc{
-		"401":          func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(401) },
-		"403":          func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(403) },
-		"302":          func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) },
-		"308":          func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 308) },
+		"401": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(401) },
+		"403": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(403) },
+		"302": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
+		"308": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusPermanentRedirect)
+		},
 		"404 at first": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404) },
 		"410 at first": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(410) },
 	} {

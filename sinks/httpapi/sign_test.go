@@ -27,22 +27,26 @@ func TestSignatureVectors(t *testing.T) {
 	}{
 		{
 			// GitHub's published example.
-			"sha256, hex, prefix", httpapi.Auth{Header: "X-Hub-Signature-256", Secret: ingest.NewSecret("It's a Secret to Everybody"), Prefix: "sha256="},
+			"sha256, hex, prefix",
+			httpapi.Auth{Header: "X-Hub-Signature-256", Secret: ingest.NewSecret("It's a Secret to Everybody"), Prefix: "sha256="},
 			"Hello, World!", "X-Hub-Signature-256", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
 		},
 		{
 			// RFC 2202, test case 2.
-			"sha1", httpapi.Auth{Header: "x-sig", Secret: ingest.NewSecret("Jefe"), Algorithm: "sha1"},
+			"sha1",
+			httpapi.Auth{Header: "x-sig", Secret: ingest.NewSecret("Jefe"), Algorithm: "sha1"},
 			"what do ya want for nothing?", "X-Sig", "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79",
 		},
 		{
 			// RFC 4231, test case 2.
-			"sha512", httpapi.Auth{Header: "x-sig", Secret: ingest.NewSecret("Jefe"), Algorithm: "sha512"},
+			"sha512",
+			httpapi.Auth{Header: "x-sig", Secret: ingest.NewSecret("Jefe"), Algorithm: "sha512"},
 			"what do ya want for nothing?", "X-Sig",
 			"164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
 		},
 		{
-			"base64", httpapi.Auth{Header: "x-sig", Secret: ingest.NewSecret("Jefe"), Encoding: "base64"},
+			"base64",
+			httpapi.Auth{Header: "x-sig", Secret: ingest.NewSecret("Jefe"), Encoding: "base64"},
 			"what do ya want for nothing?", "X-Sig", "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM=",
 		},
 	} {
