@@ -62,6 +62,9 @@ type Claim struct {
 	Followers   []Follower
 	Batches     []*Batch // for all its sinks
 	Sinks       []string // the sinks its records go to
+	// Lanes are, for each sink whose records go out in lanes, the lane of every
+	// New record, in order. A Cut brings its sink's own.
+	Lanes map[string][]byte
 	// Letters are the dead letters that this claim takes up again; nil for the
 	// claims of a reading pass.
 	Letters []int64
@@ -78,6 +81,7 @@ type Batch struct {
 	Sink        string
 	Number      int   // within the arrival, from 1; set when committed
 	First, Last int64 // ordinals; its records are the claim's New ones among them
+	Lane        int   // of those, the ones of this lane; 0: all, its sink has no lanes
 	Records     int
 	BodyHash    [32]byte
 	Key         [16]byte // Idempotency-Key

@@ -113,9 +113,17 @@ func shares(in *ingest.Claim, batches []*ingest.Batch, none bool) error {
 		if !slices.Contains(in.Sinks, b.Sink) {
 			return fmt.Errorf("it has a batch for sink %s, to which it does not go", b.Sink)
 		}
+		if lanes := in.Lanes[b.Sink]; (b.Lane > 0) != (lanes != nil) || b.Lane > maxLane {
+			return fmt.Errorf("a batch for sink %s is of lane %d, and the sink has %d records in lanes", b.Sink, b.Lane, len(lanes))
+		}
 		sent[b.Sink] += int64(b.Records)
 	}
 	fresh := in.Verdicts.Count(ingest.New)
+	for sink, lanes := range in.Lanes {
+		if sent[sink] > 0 && int64(len(lanes)) != fresh {
+			return fmt.Errorf("it has lanes for %d of its %d new records to sink %s", len(lanes), fresh, sink)
+		}
+	}
 	for sink, n := range sent {
 		if n != fresh {
 			return fmt.Errorf("the batches for sink %s hold %d of its %d new records", sink, n, fresh)
@@ -195,6 +203,11 @@ func (l *Ledger) storeClaim(t *tx, c *claim, in *ingest.Claim) error {
 	if err := l.storeBatches(t, in.Batches); err != nil {
 		return err
 	}
+	for _, sink := range in.Sinks {
+		if err := storeLanes(t, c, sink, in.Lanes[sink]); err != nil {
+			return err
+		}
+	}
 	l.park(c)
 	return l.finish(t, c)
 }
@@ -239,10 +252,10 @@ func (l *Ledger) storeBatches(t *tx, batches []*ingest.Batch) error {
 			path, place, end = b.PlacePath, b.Place, b.PlaceEnd
 		}
 		if _, err := t.exec(`INSERT INTO batches (id, claim, arrival, sink, number, first, last, records,
-			body_hash, idem, state, uncertain, created_at, place_path, place, place_end)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?, ?, ?, ?)`,
+			body_hash, idem, state, uncertain, created_at, place_path, place, place_end, lane)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?)`,
 			b.ID, b.Claim, b.Arrival, b.Sink, b.Number, b.First, b.Last, b.Records,
-			b.BodyHash[:], b.Key[:], b.Uncertain, b.CreatedAt.UnixMicro(), path, place, end); err != nil {
+			b.BodyHash[:], b.Key[:], b.Uncertain, b.CreatedAt.UnixMicro(), path, place, end, b.Lane); err != nil {
 			return fmt.Errorf("store batch: %w", err)
 		}
 	}
@@ -296,6 +309,9 @@ func (l *Ledger) Cut(in *ingest.Claim, sink string, batches []*ingest.Batch, don
 	l.mu.Unlock()
 	l.w.submit(op{done: done, run: func(t *tx) error {
 		if err := l.storeBatches(t, batches); err != nil {
+			return err
+		}
+		if err := storeLanes(t, c, sink, in.Lanes[sink]); err != nil {
 			return err
 		}
 		c.uncutRow = without(c.uncutRow, sink)

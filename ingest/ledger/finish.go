@@ -252,6 +252,9 @@ func (l *Ledger) store(t *tx, c *claim, keys []ingest.Key, r *reckoning) error {
 		n.Delivered, n.Duplicate, n.Filtered, n.Dead, n.Had, len(r.wait), c.id); err != nil {
 		return fmt.Errorf("settle claim: %w", err)
 	}
+	if err := dropLanes(t, c); err != nil {
+		return err
+	}
 	if !c.replay {
 		return nil
 	}

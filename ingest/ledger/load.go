@@ -27,7 +27,7 @@ func (l *Ledger) load(ctx context.Context, conn *sql.Conn) error {
 	}
 	l.clock = newClock(l.now(), at)
 	for _, step := range []func(context.Context, *sql.Conn) error{
-		l.loadScopes, l.loadClaims, l.loadKeys, l.loadWaiting,
+		l.loadScopes, l.loadClaims, l.loadLanes, l.loadKeys, l.loadWaiting,
 	} {
 		if err := step(ctx, conn); err != nil {
 			return err
@@ -140,7 +140,7 @@ func (l *Ledger) loadClaims(ctx context.Context, conn *sql.Conn) error {
 }
 
 const batchQuery = `SELECT id, claim, arrival, sink, number, first, last, records, body_hash, idem, state,
-	attempts, uncertain, created_at, due_at, status, answer, had, place_path, place, place_end FROM batches`
+	attempts, uncertain, created_at, due_at, status, answer, had, place_path, place, place_end, lane FROM batches`
 
 func scanBatch(r *sql.Rows) (b *ingest.Batch, had bool, err error) {
 	b = &ingest.Batch{}
@@ -149,7 +149,7 @@ func scanBatch(r *sql.Rows) (b *ingest.Batch, had bool, err error) {
 	var due, place, end sql.NullInt64
 	var path sql.NullString
 	err = r.Scan(&b.ID, &b.Claim, &b.Arrival, &b.Sink, &b.Number, &b.First, &b.Last, &b.Records, &hash, &idem,
-		&b.State, &b.Attempts, &b.Uncertain, &created, &due, &b.Status, &b.Answer, &had, &path, &place, &end)
+		&b.State, &b.Attempts, &b.Uncertain, &created, &due, &b.Status, &b.Answer, &had, &path, &place, &end, &b.Lane)
 	if err != nil {
 		return nil, false, err
 	}

@@ -79,6 +79,7 @@ type claim struct {
 	followers   []*follower             // rising
 	leaders     []byte                  // of the followers whose bytes are not here since a restart
 	unfed       int64                   // how many those are
+	laned       bool                    // some of its sinks have lanes stored
 }
 
 func (c *claim) done() bool { return len(c.batches) == 0 && len(c.uncut) == 0 && c.unfed == 0 }

@@ -60,11 +60,10 @@ func (e *Engine) start(ctx context.Context, a ingest.Arrival, slot *slot) (r *ru
 	r.loosen(begun.Open)
 	r.reported, _ = e.o.Ledger.Progress(a.ID)
 	r.ctx, r.stop = context.WithCancelCause(ctx)
-	if len(plan.Sinks) > 1 {
-		for i := range plan.Sinks {
-			if name := plan.Sinks[i].Name; e.queue(name).owed() {
-				r.behind(name) // its order is strict, and an earlier arrival comes first
-			}
+	for i := range plan.Sinks {
+		s := &plan.Sinks[i]
+		if q := e.queue(s.Name); (s.Lanes > 0 || q.strict()) && q.owed() {
+			r.behind(s.Name) // its order is strict, and an earlier arrival comes first
 		}
 	}
 	msg, attrs := "arrival begun", []any{"arrival", a.ID, "name", a.Name, "size", a.Size}

@@ -37,10 +37,15 @@ func crash(t *testing.T, name string) string {
 
 func crashIn(t *testing.T, dir, name string) string {
 	t.Helper()
+	return crashSeed(t, dir, name, 0)
+}
+
+func crashSeed(t *testing.T, dir, name string, seed int) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+dir, scenarioEnv+"="+name)
+	cmd.Env = append(os.Environ(), childEnv+"="+dir, scenarioEnv+"="+name, fmt.Sprintf("INGESTD_TEST_SEED=%d", seed))
 	var out bytes.Buffer
 	cmd.Stderr = &out
 	err := cmd.Run()
@@ -72,6 +77,7 @@ func scenarios() map[string]func(t testing.TB) {
 		"followers":   followers,
 		"halves":      halves,
 		"poison":      poison,
+		"lanes":       lanesDie,
 	}
 }
 

@@ -23,6 +23,7 @@ type draft struct {
 	lead    *line // whose batch decides where the claim ends; nil where all sinks are left behind
 	records int
 	bytes   int // of what is in no load
+	sent    int // bytes of what is in loads
 }
 
 // A line is one sink's part of a draft.
@@ -32,6 +33,11 @@ type line struct {
 	cur      *load
 	done     []*load
 	detached bool // was left behind: is fed by a later pass of its own
+	token    bool // room that was taken for the next load
+
+	lanes []*load // of a sink with lanes: of each its load; cur is that of lane at
+	at    int     // the lane of the record that is added; 0 where there are none
+	in    []byte  // the lane of each new record of the claim
 }
 
 const (
@@ -74,7 +80,7 @@ func (ln *line) size() int {
 	if ln.plan.Body.PerRecord {
 		return 1
 	}
-	return ln.plan.MaxRecords
+	return ln.plan.MaxRecords * max(ln.plan.Lanes, 1)
 }
 
 // full reports whether a claim ends before the next record: its verdicts, or
@@ -88,7 +94,8 @@ func (d *draft) full(it *item, json []byte) bool {
 	case d.lead.plan.Body.PerRecord:
 		return d.records >= perRecordClaim
 	}
-	return d.lead.cur != nil && !d.lead.cur.fits(len(json))
+	full := d.lead.cur != nil && !d.lead.cur.fits(len(json))
+	return full && (d.lead.plan.Lanes == 0 || d.overflows(d.lead))
 }
 
 // add takes one judged item.
@@ -99,6 +106,9 @@ func (d *draft) add(ctx context.Context, it *item) error {
 	var json []byte
 	if it.Verdict == ingest.New {
 		json = d.p.encode(it.fields)
+		for _, ln := range d.lines {
+			ln.turn(it)
+		}
 	}
 	if d.full(it, json) {
 		if err := d.close(ctx); err != nil {
@@ -117,8 +127,10 @@ func (d *draft) add(ctx context.Context, it *item) error {
 				if err := d.p.append(ln.cur, it.pos, it, json); err != nil {
 					return err
 				}
+				ln.note()
 			}
 		}
+		d.sent += len(json)
 	}
 	if d.verdict.Len() == 0 {
 		d.first = it.pos.Record
@@ -194,8 +206,9 @@ func (d *draft) enter() bool {
 		if ln.cur != nil || ln.detached {
 			continue
 		}
-		if spare(ln.q) {
-			ln.cur = newLoad(ln.plan, d.p.r.subject)
+		if token := spare(ln.q); token || ln.open() {
+			ln.begin(d.p.r.subject)
+			ln.cur.free = !token
 		} else {
 			all = false
 		}
@@ -229,7 +242,7 @@ func (d *draft) wait(ctx context.Context) error {
 		}
 		select {
 		case missing[0].q.room <- struct{}{}:
-			missing[0].cur = newLoad(missing[0].plan, d.p.r.subject)
+			missing[0].begin(d.p.r.subject)
 		case <-late:
 			for _, ln := range missing {
 				d.p.r.behind(ln.plan.Name)
@@ -260,13 +273,21 @@ func (ln *line) shut() {
 
 // abandon gives back what the line's loads hold.
 func (ln *line) abandon() {
+	if ln.token {
+		<-ln.q.room
+	}
 	if ln.cur != nil {
 		ln.q.leave(ln.cur)
+	}
+	for i, l := range ln.lanes {
+		if l != nil && i != ln.at {
+			ln.q.leave(l)
+		}
 	}
 	for _, l := range ln.done {
 		ln.q.leave(l)
 	}
-	ln.cur, ln.done = nil, nil
+	ln.cur, ln.done, ln.lanes, ln.in, ln.token = nil, nil, nil, nil, false
 }
 
 // addPartial claims a record alone that some sinks have already: it goes to
@@ -303,7 +324,7 @@ func (d *draft) close(ctx context.Context) error {
 	r := d.p.r
 	var loads []*load
 	for _, ln := range d.lines {
-		ln.shut()
+		ln.shutAll()
 		loads = append(loads, ln.done...)
 	}
 	if err := r.reserve(ctx, loads...); err != nil {
@@ -318,7 +339,7 @@ func (d *draft) close(ctx context.Context) error {
 	c := &ingest.Claim{
 		Arrival: r.a.ID, Scope: r.plan.Scope, First: d.first, Last: d.last, Verdicts: d.verdict.Take(),
 		Keys: d.keys, Dead: d.dead, Followers: d.follow, Sinks: make([]string, 0, len(d.lines)),
-		Batches: make([]*ingest.Batch, len(loads)),
+		Batches: make([]*ingest.Batch, len(loads)), Lanes: lanesOf(d.lines...),
 	}
 	for _, ln := range d.lines {
 		c.Sinks = append(c.Sinks, ln.plan.Name)
@@ -328,7 +349,7 @@ func (d *draft) close(ctx context.Context) error {
 		c.Batches[i] = l.Batch
 	}
 	r.followers += len(d.follow)
-	d.keys, d.dead, d.follow, d.records, d.bytes = nil, nil, nil, 0, 0
+	d.keys, d.dead, d.follow, d.records, d.bytes, d.sent = nil, nil, nil, 0, 0, 0
 	r.e.o.Ledger.Claim(c, func(err error) {
 		if err != nil {
 			r.e.broke(err)

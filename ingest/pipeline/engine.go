@@ -147,7 +147,7 @@ func (e *Engine) heed(batches []*ingest.Batch) {
 func (e *Engine) dispatch(ctx context.Context) error {
 	limit := activeRuns
 	for i := range e.o.Plan.Sinks {
-		if e.queue(e.o.Plan.Sinks[i].Name).strict() {
+		if s := &e.o.Plan.Sinks[i]; s.Lanes > 0 || e.queue(s.Name).strict() {
 			limit = 1 // one arrival after the other
 		}
 	}
@@ -188,6 +188,7 @@ func (e *Engine) begin(ctx context.Context) (next time.Time, changed <-chan stru
 	e.later = slices.DeleteFunc(e.later, func(l later) bool {
 		if !l.at.After(now) {
 			e.todo = append(e.todo, l.id)
+			e.sortTodo()
 			return true
 		}
 		if next.IsZero() || l.at.Before(next) {

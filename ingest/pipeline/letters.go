@@ -142,7 +142,7 @@ func (e *Engine) again(ctx context.Context, a *ingest.Arrival, sub *subject, bat
 	}
 	b := &ingest.Batch{
 		Sink: old.Sink, First: old.First, Last: next - 1, Records: len(letters), BodyHash: old.BodyHash, Key: old.Key, Uncertain: true,
-		PlacePath: old.PlacePath, Place: old.Place, PlaceEnd: old.PlaceEnd,
+		PlacePath: old.PlacePath, Place: old.Place, PlaceEnd: old.PlaceEnd, Lane: old.Lane,
 	}
 	l := &load{Batch: b, sink: &SinkPlan{Name: old.Sink}, subject: sub, env: env, uncertain: true}
 	c := &ingest.Claim{
@@ -178,7 +178,7 @@ func (e *Engine) anew(ctx context.Context, a *ingest.Arrival, sub *subject, lett
 	flush := func() error {
 		for i := range plan.Sinks {
 			if ln := lines[plan.Sinks[i].Name]; ln != nil {
-				ln.shut()
+				ln.shutAll()
 				loads = append(loads, ln.done...)
 			}
 		}
@@ -280,11 +280,12 @@ func (e *Engine) anew(ctx context.Context, a *ingest.Arrival, sub *subject, lett
 				ln = &line{plan: s, q: e.queue(s.Name)}
 				lines[s.Name] = ln
 			}
+			ln.turn(&item{fields: res.Fields, source: rec.Fields})
 			if ln.cur != nil && !ln.cur.fits(len(json)) {
 				ln.shut()
 			}
 			if ln.cur == nil {
-				ln.cur = newLoad(s, sub)
+				ln.begin(sub)
 			}
 			if len(s.Vars) > 0 {
 				ln.cur.env.Vars = vars(s.Vars, res.Fields)

@@ -28,6 +28,8 @@ type load struct {
 	uncertain bool      // one of them may have reached the target
 	due       time.Time // not before
 	free      bool      // holds no room in its queue: half of a load that did
+	seq       int64     // its place in the queue, where that has lanes
+	parked    bool      // it gave its room back and waits in the outbox
 
 	replay *ingest.Claim // of a replayed load: its bytes are in the outbox alone
 	origin *origin       // of halves of such a load
@@ -234,7 +236,7 @@ func (l *load) cut(recs []spool.Enclosed) *load {
 		h.add(r.Pos, r.Raw, body[r.At:r.At+r.Len])
 	}
 	h.sealWith(body[last.At+last.Len:])
-	h.sink, h.replay = l.sink, l.replay
+	h.sink, h.replay, h.Lane, h.seq = l.sink, l.replay, l.Lane, l.seq
 	if l.replay != nil {
 		h.Records, h.Uncertain = 0, false
 		for i := range recs {

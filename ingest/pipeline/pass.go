@@ -64,6 +64,7 @@ type item struct {
 	pos    ingest.Position
 	raw    []byte
 	fields []ingest.Field
+	source []ingest.Field // as they came
 	key    ingest.Key
 	fault  string
 	stage  ingest.Stage
@@ -217,7 +218,7 @@ func (p *pass) take(ctx context.Context) error {
 func (p *pass) shape(it *item, rec *ingest.Record) {
 	var res shape.Result
 	p.bind.Apply(rec, &res)
-	it.raw, it.fields, it.key = rec.Raw, res.Fields, res.Key
+	it.raw, it.fields, it.source, it.key = rec.Raw, res.Fields, rec.Fields, res.Key
 	switch {
 	case p.r.outside(rec.Pos.Record):
 		it.Verdict = ingest.Filtered

@@ -51,6 +51,10 @@ type SinkPlan struct {
 	Vars       []string // fields whose values the sink's URL needs
 	MaxRecords int
 	MaxBytes   int
+	// OrderBy names the fields whose values decide a record's lane, of which
+	// there are Lanes: at most MaxLanes, 0 for a sink without.
+	OrderBy []string
+	Lanes   int
 }
 
 // A SinkOptions is a sink as it is now, whatever plan an arrival has.
@@ -217,6 +221,7 @@ func (e *Engine) enqueue(ids ...int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.todo = append(e.todo, ids...)
+	e.sortTodo()
 	e.wake()
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,8 +31,13 @@ type queue struct {
 	waiting  []*load // failed, each due at a time of its own; unused where order is strict
 	flying   int
 	storing  int           // put off or halved, and not on disk yet
+	lanes    []*lane       // of a sink with order_by; its loads are in none of the above
+	turn     int           // the lane that is looked at first
+	seq      int64         // of the last load in lanes
+	ailing   map[int]bool  // lanes of which one failed since one was taken
+	parked   atomic.Int32  // loads that gave their room back
 	aloft    map[int64]int // in workers' hands, by arrival
-	owing    int           // arrivals that left it behind
+	owing    []int64       // arrivals that left it behind, rising
 	fails    int           // in a row
 	shut     time.Time     // nothing is sent before, unless something was taken
 	silence  time.Time     // the target asked for silence until then
@@ -118,6 +124,12 @@ func (q *queue) put(loads ...*load) {
 		return
 	}
 	for _, l := range loads {
+		if l.Lane > 0 {
+			q.seq++
+			l.seq = q.seq
+			q.file(l)
+			continue
+		}
 		if l.due.IsZero() || q.strict() {
 			q.ready = append(q.ready, l)
 		} else {
@@ -130,6 +142,10 @@ func (q *queue) put(loads ...*load) {
 // again queues a load that is to be sent again, or part of one, before all
 // others: at its due time where it has one. q.mu is held.
 func (q *queue) again(l *load) {
+	if l.Lane > 0 {
+		q.file(l)
+		return
+	}
 	if q.strict() || l.due.IsZero() {
 		q.ready = slices.Insert(q.ready, 0, l)
 	} else {
@@ -154,9 +170,11 @@ func (q *queue) take(ctx context.Context) *load {
 		q.mu.Lock()
 		now := time.Now()
 		l, at := q.next(now)
-		var fat *load
+		var fat, jam *load
 		if l == nil {
-			fat = q.fat(now)
+			if fat = q.fat(now); fat == nil {
+				jam = q.jam()
+			}
 		}
 		changed := q.changed
 		q.mu.Unlock()
@@ -165,6 +183,10 @@ func (q *queue) take(ctx context.Context) *load {
 		}
 		if fat != nil {
 			q.spill(fat)
+			continue
+		}
+		if jam != nil {
+			q.park(jam)
 			continue
 		}
 		var timer *time.Timer
@@ -194,7 +216,7 @@ func (q *queue) opens() time.Time {
 
 // next picks what may be sent now, or says when to ask again. q.mu is held.
 func (q *queue) next(now time.Time) (l *load, at time.Time) {
-	if q.probing || q.spilling || q.storing > 0 && q.strict() || len(q.ready)+len(q.waiting) == 0 {
+	if q.probing || q.spilling || q.storing > 0 && q.strict() || len(q.ready)+len(q.waiting)+q.inLanes() == 0 {
 		return nil, time.Time{}
 	}
 	if at := q.opens(); at.After(now) {
@@ -204,14 +226,18 @@ func (q *queue) next(now time.Time) (l *load, at time.Time) {
 	if alone && q.flying > 0 {
 		return nil, time.Time{}
 	}
+	l, at = q.pick(now, alone)
 	switch {
+	case l != nil:
+	case len(q.ready)+len(q.waiting) == 0:
+		return nil, at
 	case len(q.waiting) > 0 && !q.waiting[0].due.After(now):
 		l = q.waiting[0]
 		q.waiting = slices.Delete(q.waiting, 0, 1)
 	case len(q.ready) == 0:
-		return nil, q.waiting[0].due
+		return nil, sooner(at, q.waiting[0].due)
 	case q.ready[0].due.After(now):
-		return nil, q.ready[0].due
+		return nil, sooner(at, q.ready[0].due)
 	default:
 		l = q.ready[0]
 		q.ready = slices.Delete(q.ready, 0, 1)
@@ -222,6 +248,14 @@ func (q *queue) next(now time.Time) (l *load, at time.Time) {
 	return l, time.Time{}
 }
 
+// sooner is the earlier of two times that are set.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // grounded notes that somebody is done with one of the arrival's loads: what
 // became of it is with the ledger or back in the queue. q.mu is held.
 func (q *queue) grounded(arrival int64) {
@@ -230,18 +264,47 @@ func (q *queue) grounded(arrival int64) {
 	}
 }
 
-// owe notes that so many arrivals more, or less, left the sink behind.
-func (q *queue) owe(n int) {
+// owe notes that an arrival left the sink behind.
+func (q *queue) owe(arrival int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.owing += n
+	if at, there := slices.BinarySearch(q.owing, arrival); !there {
+		q.owing = slices.Insert(q.owing, at, arrival)
+	}
 }
 
-// owed reports whether order asks for an earlier arrival to be fed first.
+// paid notes that an arrival has given the sink its share.
+func (q *queue) paid(arrival int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if at, there := slices.BinarySearch(q.owing, arrival); there {
+		q.owing = slices.Delete(q.owing, at, at+1)
+		q.wake()
+	}
+}
+
+// owed reports whether arrivals are to be fed that left the sink behind.
 func (q *queue) owed() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.strict() && q.owing > 0
+	return len(q.owing) > 0
+}
+
+// inTurn waits until no earlier arrival is owed its share.
+func (q *queue) inTurn(ctx context.Context, arrival int64) error {
+	for {
+		q.mu.Lock()
+		first, changed := len(q.owing) == 0 || q.owing[0] >= arrival, q.changed
+		q.mu.Unlock()
+		if first {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return brokenOff{context.Cause(ctx)}
+		}
+	}
 }
 
 // quiet keeps the queue from sending before at, as an earlier process was told.
@@ -259,12 +322,13 @@ func (q *queue) fat(now time.Time) *load {
 	if q.spilling || q.full || q.opens().Sub(now) <= memoryWait {
 		return nil
 	}
-	i := slices.IndexFunc(q.ready, func(l *load) bool { return l.env != nil })
-	if i < 0 {
-		return nil
+	for _, list := range q.lists() {
+		if i := slices.IndexFunc(*list, func(l *load) bool { return l.env != nil }); i >= 0 {
+			q.spilling = true
+			return (*list)[i]
+		}
 	}
-	q.spilling = true
-	return q.ready[i]
+	return nil
 }
 
 // spill moves a load to the outbox at its place in the queue. Meanwhile nothing
@@ -297,14 +361,19 @@ func (q *queue) lull(now time.Time) lull {
 	switch {
 	case q.flying > 0 || q.storing > 0:
 		return busy
-	case len(q.ready)+len(q.waiting) == 0:
+	case len(q.ready)+len(q.waiting)+q.inLanes() == 0:
 		return idle
 	case q.state != "" && q.long && at.After(now):
 		return stuck
 	case len(q.ready) > 0 && q.ready[0].due.After(at):
 		at = q.ready[0].due
-	case len(q.ready) == 0 && q.waiting[0].due.After(at):
+	case len(q.ready) == 0 && len(q.waiting) > 0 && q.waiting[0].due.After(at):
 		at = q.waiting[0].due
+	}
+	if first, hopeless := q.laneLull(); hopeless && first.After(now) && len(q.ready)+len(q.waiting) == 0 {
+		return stuck
+	} else if first.After(at) {
+		at = first
 	}
 	if at.Sub(now) > q.o.RetryMax {
 		return stuck
@@ -318,7 +387,7 @@ func (q *queue) drop(ctx context.Context, id int64) (some bool, err error) {
 	mine := func(l *load) bool { return l.subject.id == id }
 	for {
 		q.mu.Lock()
-		for _, list := range []*[]*load{&q.ready, &q.waiting} {
+		for _, list := range q.lists() {
 			if q.spilling {
 				break
 			}
@@ -344,12 +413,21 @@ func (q *queue) drop(ctx context.Context, id int64) (some bool, err error) {
 	}
 }
 
+// lists are all loads that are queued. q.mu is held.
+func (q *queue) lists() []*[]*load {
+	all := []*[]*load{&q.ready, &q.waiting}
+	for _, ln := range q.lanes {
+		all = append(all, &ln.loads)
+	}
+	return all
+}
+
 // end gives back what loads hold that will not be sent by this engine.
 func (q *queue) end() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.ended = true
-	for _, list := range []*[]*load{&q.ready, &q.waiting} {
+	for _, list := range q.lists() {
 		for _, l := range *list {
 			q.leave(l)
 		}
@@ -360,6 +438,9 @@ func (q *queue) end() {
 // leave gives back what a load held that is out of the queue.
 func (q *queue) leave(l *load) {
 	q.e.shed(l)
+	if l.parked {
+		q.parked.Add(-1)
+	}
 	if !l.free {
 		<-q.room
 	}

@@ -73,9 +73,7 @@ func (v *reviver) take(ctx context.Context, sink string) error {
 		return err
 	}
 	if uncut {
-		ln := &line{plan: s, q: q, cur: newLoad(s, r.subject)}
-		ln.cur.free = !token
-		v.feeds = append(v.feeds, ln)
+		v.feeds = append(v.feeds, &line{plan: s, q: q, token: token})
 		return nil
 	}
 	for _, b := range v.claim.Batches {
@@ -154,23 +152,26 @@ func (v *reviver) add(pos ingest.Position, rec *ingest.Record) error {
 	v.p.shape(&it, rec)
 	json := v.p.encode(it.fields)
 	for _, l := range v.loads {
-		if l.First <= pos.Record && pos.Record <= l.Last && l.env != nil {
+		if l.First <= pos.Record && pos.Record <= l.Last && l.env != nil && (l.Lane == 0 || l.Lane == l.sink.laneOf(&it)) {
 			if err := v.p.append(l, pos, &it, json); err != nil {
 				return err
 			}
 		}
 	}
 	for _, ln := range v.feeds {
+		ln.turn(&it)
 		if ln.cur != nil && !ln.cur.fits(len(json)) {
 			ln.shut()
 		}
 		if ln.cur == nil {
-			ln.cur = newLoad(ln.plan, v.p.r.subject)
-			ln.cur.free = !spare(ln.q)
+			ln.begin(v.p.r.subject)
+			ln.cur.free = !ln.token && !spare(ln.q)
+			ln.token = false
 		}
 		if err := v.p.append(ln.cur, pos, &it, json); err != nil {
 			return err
 		}
+		ln.note()
 	}
 	return nil
 }
@@ -210,7 +211,7 @@ func (v *reviver) close(ctx context.Context) error {
 // cut commits the batches of a sink that was left behind and sends them.
 func (v *reviver) cut(ctx context.Context, ln *line) error {
 	r := v.p.r
-	ln.shut()
+	ln.shutAll()
 	loads := slices.Clone(ln.done)
 	if len(loads) == 0 {
 		return fmt.Errorf("claim %d of arrival %d to %s: %w", v.claim.ID, r.a.ID, ln.plan.Name, ingest.ErrBodyChanged)
@@ -227,6 +228,7 @@ func (v *reviver) cut(ctx context.Context, ln *line) error {
 		batches[i] = l.Batch
 	}
 	ln.done = nil
+	v.claim.Lanes = lanesOf(ln)
 	r.e.o.Ledger.Cut(&v.claim.Claim, ln.plan.Name, batches, func(err error) {
 		if err != nil {
 			r.e.broke(err)

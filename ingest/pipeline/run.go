@@ -102,7 +102,7 @@ func (r *run) behind(sink string) {
 		r.left = map[string]bool{}
 	}
 	r.left[sink] = true
-	r.e.queue(sink).owe(1)
+	r.e.queue(sink).owe(r.a.ID)
 	r.e.log.Info("a sink is behind; the others go on", "sink", sink, "arrival", r.a.ID)
 }
 
@@ -112,7 +112,7 @@ func (r *run) caughtUp(sink string) {
 	defer r.mu.Unlock()
 	if r.left[sink] {
 		delete(r.left, sink)
-		r.e.queue(sink).owe(-1)
+		r.e.queue(sink).paid(r.a.ID)
 	}
 }
 
@@ -255,7 +255,12 @@ func (r *run) pass(only string, from *ingest.Begun) (err error) {
 // feed gives a sink that fell behind the records that it lacks, by passes of
 // their own over the stored claims.
 func (r *run) feed(sink string) error {
-	q := r.e.queue(sink)
+	s, q := r.sink(sink)
+	if s.Lanes > 0 || q.strict() {
+		if err := q.inTurn(r.ctx, r.a.ID); err != nil {
+			return err
+		}
+	}
 	select {
 	case q.feeding <- struct{}{}:
 	case <-r.ctx.Done():

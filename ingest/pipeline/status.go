@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ func (q *queue) health() Health {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.state == "" {
+		if n, since, reason := q.jammed(); n > 0 {
+			return Health{Sink: q.o.Name, State: "retrying", Since: since, Reason: fmt.Sprintf("%d of its lanes wait, the others go on: %s", n, reason)}
+		}
 		return Health{Sink: q.o.Name, State: "ok"}
 	}
 	return Health{Sink: q.o.Name, State: q.state, Reason: q.reason, Since: q.since, Next: q.opens()}

@@ -78,7 +78,7 @@ func (q *queue) landed(bad func()) {
 		if q.state != "" {
 			q.e.log.Info("the sink works again", "sink", q.o.Name, "after", time.Since(q.since).Round(time.Second))
 		}
-		q.fails, q.state, q.reason, q.long, q.shut, q.full = 0, "", "", false, time.Time{}, false
+		q.fails, q.state, q.reason, q.long, q.shut, q.full, q.ailing = 0, "", "", false, time.Time{}, false, nil
 	}
 	q.wake()
 }
@@ -139,7 +139,7 @@ func (q *queue) refused(l *load, r *ingest.Reject) {
 		// The halves take the whole's place, its room and its memory: at most
 		// log2 of them are out at a time beyond it.
 		left.held, l.held = l.held, 0
-		left.free = l.free
+		left.free, left.parked = l.free, l.parked
 		if right.free = true; !l.free {
 			select {
 			case q.room <- struct{}{}:
@@ -183,6 +183,7 @@ func (q *queue) stored(loads ...*load) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.storing--
+	q.rests(loads[0])
 	for _, l := range slices.Backward(loads) {
 		if q.ended {
 			q.leave(l)
@@ -205,6 +206,7 @@ func (q *queue) settle(l *load, s *ingest.Settlement) {
 		} else {
 			q.e.discard(l)
 		}
+		q.passed(l)
 		q.leave(l)
 	})
 }
@@ -234,11 +236,13 @@ func (q *queue) failed(l *load, s setback) {
 	first := false
 	q.landed(func() {
 		q.fails++
+		several := q.failing(l)
+		q.blame(l, s.reason, now)
 		state := q.state
 		switch {
 		case s.halt:
 			state = "stopped"
-		case (!stays || s.silence || s.unsent || q.fails > max(2, q.o.Concurrency)) && state == "":
+		case (s.silence || s.unsent || several && (!stays || q.fails > max(2, q.o.Concurrency))) && state == "":
 			state = "retrying"
 		}
 		if first = state != q.state; first {
@@ -257,6 +261,7 @@ func (q *queue) failed(l *load, s setback) {
 			if l.stored {
 				q.e.shed(l) // its bytes are in the outbox
 			}
+			q.rests(l)
 			q.again(l)
 		} else {
 			q.storing++
@@ -326,6 +331,7 @@ func (q *queue) lost(l *load, err error) {
 	}
 	q.e.log.Error("a batch cannot be read from the outbox; its arrival is read again", "sink", q.o.Name, "batch", l.ID, "error", err)
 	q.e.discard(l)
+	q.passed(l)
 	q.leave(l)
 	q.e.fail(l.subject.id, err)
 }
