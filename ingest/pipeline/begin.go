@@ -64,6 +64,8 @@ func (e *Engine) start(ctx context.Context, a ingest.Arrival, slot *slot) (r *ru
 		s := &plan.Sinks[i]
 		if q := e.queue(s.Name); (s.Lanes > 0 || q.strict()) && q.owed() {
 			r.behind(s.Name) // its order is strict, and an earlier arrival comes first
+		} else if !q.asleep(r.subject.arrived).IsZero() {
+			r.behind(s.Name) // what is claimed waits on disk
 		}
 	}
 	msg, attrs := "arrival begun", []any{"arrival", a.ID, "name", a.Name, "size", a.Size}

@@ -227,9 +227,16 @@ func (d *draft) wait(ctx context.Context) error {
 		for _, ln := range d.lines {
 			if ln.cur != nil {
 				some = true
+			} else if !ln.detached && !ln.q.asleep(d.p.r.subject.arrived).IsZero() {
+				d.p.r.behind(ln.plan.Name)
+				ln.detached = true
 			} else if !ln.detached {
 				missing = append(missing, ln)
 			}
+		}
+		if len(missing) == 0 {
+			d.attach()
+			continue
 		}
 		if some && late == nil {
 			timer := time.NewTimer(patience)

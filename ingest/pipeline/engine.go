@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"slices"
 	"time"
 
@@ -113,6 +115,7 @@ func (e *Engine) resume(ctx context.Context) error {
 		e.stored[id] = true
 	}
 	e.mu.Unlock()
+	settings := sha256.Sum256(e.o.Plan.Snapshot)
 	for i := range list {
 		a := &list[i]
 		switch {
@@ -124,8 +127,15 @@ func (e *Engine) resume(ctx context.Context) error {
 				return err
 			}
 		case a.State != ingest.Held:
+			laned := e.o.Plan.laned()
 			for _, c := range e.o.Ledger.OpenClaims(a.ID) {
 				e.heed(c.Batches)
+				laned = laned || slices.ContainsFunc(c.Batches, func(b *ingest.Batch) bool { return b.Lane > 0 })
+			}
+			if laned && a.Snapshot != nil && !bytes.Equal(a.Snapshot, settings[:]) {
+				e.mu.Lock()
+				e.foreign[a.ID] = true
+				e.mu.Unlock()
 			}
 			e.enqueue(a.ID)
 		}
@@ -168,7 +178,7 @@ func (e *Engine) dispatch(ctx context.Context) error {
 			}
 			timer = time.After(look)
 		case !next.IsZero():
-			timer = time.After(time.Until(next))
+			timer = time.After(min(time.Until(next), lookAgain))
 		}
 		select {
 		case <-changed:
@@ -182,6 +192,7 @@ func (e *Engine) dispatch(ctx context.Context) error {
 // begin begins the arrivals whose turn it is. It returns when another's time
 // comes, and what tells of changes from here on.
 func (e *Engine) begin(ctx context.Context) (next time.Time, changed <-chan struct{}) {
+	asleep := e.asleep()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
@@ -196,8 +207,14 @@ func (e *Engine) begin(ctx context.Context) (next time.Time, changed <-chan stru
 		}
 		return false
 	})
+	if len(e.runs) >= asleepMost && !asleep.IsZero() {
+		return sooner(next, asleep), e.changed
+	}
 	for i := 0; i < len(e.todo) && e.reading < e.limit && ctx.Err() == nil; {
 		id := e.todo[i]
+		if e.overtakes(id) || e.mixes(id) {
+			break
+		}
 		if _, on := e.runs[id]; on {
 			i++ // its last run is about to end
 			continue
@@ -233,7 +250,7 @@ func (w *watch) over(e *Engine) (bool, error) {
 	case !swept:
 		return false, nil
 	case work == 0 && left:
-		return true, ErrUnfinished
+		return true, e.leftOver()
 	case work == 0:
 		return true, nil
 	}
@@ -270,11 +287,12 @@ func (w *watch) over(e *Engine) (bool, error) {
 		return true, err
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.moves != moves {
+	moved := e.moves != moves
+	e.mu.Unlock()
+	if moved {
 		return false, nil
 	}
-	return true, ErrUnfinished
+	return true, e.leftOver()
 }
 
 // reports tells the observer how books move while arrivals run.

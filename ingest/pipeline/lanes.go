@@ -349,3 +349,22 @@ func (e *Engine) sortTodo() {
 		slices.Sort(e.todo)
 	}
 }
+
+// overtakes reports whether an arrival would begin before an earlier one that
+// broke off and waits to be begun again, though order is asked for. e.mu is held.
+func (e *Engine) overtakes(id int64) bool {
+	return len(e.later) > 0 && e.o.Plan.laned() &&
+		slices.ContainsFunc(e.later, func(l later) bool { return l.first && l.id < id })
+}
+
+// mixes reports whether an arrival has to wait because others under way have
+// other settings: a value's lane may be another one under them. e.mu is held.
+func (e *Engine) mixes(id int64) bool {
+	switch {
+	case len(e.foreign) == 0:
+		return false
+	case e.foreign[id]:
+		return len(e.runs) > 0
+	}
+	return e.o.Plan.laned()
+}

@@ -89,6 +89,7 @@ func (e *Engine) live(ctx context.Context, id int64) {
 	case err == nil || errors.Is(err, errHeld):
 		delete(e.fails, id)
 		delete(e.behind, id)
+		delete(e.foreign, id)
 	case ctx.Err() != nil:
 	default:
 		e.fails[id]++
@@ -99,7 +100,7 @@ func (e *Engine) live(ctx context.Context, id int64) {
 		}
 		wait := min(retryRun<<min(e.fails[id]-1, 10), retryRunMax)
 		e.log.Error("the arrival cannot go on; it is tried again", "arrival", id, "in", wait, "error", err)
-		e.later = append(e.later, later{id, time.Now().Add(wait)})
+		e.later = append(e.later, later{id: id, at: time.Now().Add(wait), first: true})
 	}
 }
 
@@ -114,7 +115,7 @@ func (e *Engine) guide(ctx context.Context, id int64, slot *slot) error {
 	e.mark(id, &outset{size: a.Size})
 	if wait := e.crashLoop(a); wait > 0 {
 		e.mu.Lock()
-		e.later = append(e.later, later{id, time.Now().Add(wait)})
+		e.later = append(e.later, later{id: id, at: time.Now().Add(wait)})
 		e.mu.Unlock()
 		e.log.Error("the arrival was begun again and again without getting on: it goes behind the others; look at it, then reject it or let it be",
 			"arrival", id, "name", a.Name, "starts", a.Starts, "next_try", wait)

@@ -65,6 +65,7 @@ type SinkOptions struct {
 	RetryInitial time.Duration // first wait after a failure
 	RetryMax     time.Duration // longest wait
 	GiveUpAfter  time.Duration // since a batch was tried first; 0 = never
+	Hours        Hours         // when deliveries are made; nil = always
 }
 
 // A Ledger is what the engine needs of one.
@@ -144,6 +145,7 @@ type Engine struct {
 	working     int                     // goroutines that do something else than wait
 	replays     map[int64]bool          // arrivals whose letters are being replayed
 	fails       map[int64]int           // runs of an arrival that could not go on
+	foreign     map[int64]bool          // arrivals under other settings, of which order is asked
 	behind      map[int64]bool          // arrivals that had to wait for their crashes
 	stored      map[int64]bool          // batches in the outbox
 	moves       int64                   // counts whatever gets on
@@ -159,8 +161,9 @@ type Engine struct {
 }
 
 type later struct {
-	id int64
-	at time.Time
+	id    int64
+	at    time.Time
+	first bool // where order is asked for, no later arrival goes before it
 }
 
 // New makes an engine. It starts nothing.
@@ -174,7 +177,7 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		o: o, log: o.Logger.With("pipeline", o.Pipeline),
 		queues: map[string]*queue{}, runs: map[int64]*run{}, starting: map[int64]*outset{}, replays: map[int64]bool{}, fails: map[int64]int{},
-		behind: map[int64]bool{}, stored: map[int64]bool{}, changed: make(chan struct{}),
+		foreign: map[int64]bool{}, behind: map[int64]bool{}, stored: map[int64]bool{}, changed: make(chan struct{}),
 	}
 	e.hard, e.kill = context.WithCancel(context.Background())
 	e.soft, e.cancel = context.WithCancelCause(context.Background())

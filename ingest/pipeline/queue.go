@@ -37,7 +37,8 @@ type queue struct {
 	ailing   map[int]bool  // lanes of which one failed since one was taken
 	parked   atomic.Int32  // loads that gave their room back
 	aloft    map[int64]int // in workers' hands, by arrival
-	owing    []int64       // arrivals that left it behind, rising
+	owing    []debt        // arrivals that left it behind, rising
+	rest     rest          // a person's pause
 	fails    int           // in a row
 	shut     time.Time     // nothing is sent before, unless something was taken
 	silence  time.Time     // the target asked for silence until then
@@ -155,11 +156,11 @@ func (q *queue) again(l *load) {
 
 // wait files a load under its due time; equal ones keep their order.
 func (q *queue) wait(l *load) {
-	at, _ := slices.BinarySearchFunc(q.waiting, l, func(a, b *load) int {
-		return cmp.Or(a.due.Compare(b.due), cmp.Compare(a.ID, b.ID))
-	})
+	at, _ := slices.BinarySearchFunc(q.waiting, l, byDue)
 	q.waiting = slices.Insert(q.waiting, at, l)
 }
+
+func byDue(a, b *load) int { return cmp.Or(a.due.Compare(b.due), cmp.Compare(a.ID, b.ID)) }
 
 // take returns the next load to send, or nil when ctx has ended.
 func (q *queue) take(ctx context.Context) *load {
@@ -192,7 +193,7 @@ func (q *queue) take(ctx context.Context) *load {
 		var timer *time.Timer
 		var due <-chan time.Time
 		if !at.IsZero() {
-			timer = time.NewTimer(time.Until(at))
+			timer = time.NewTimer(min(time.Until(at), lookAgain))
 			due = timer.C
 		}
 		select {
@@ -207,11 +208,15 @@ func (q *queue) take(ctx context.Context) *load {
 }
 
 // opens is when something may be sent again. q.mu is held.
-func (q *queue) opens() time.Time {
-	if q.silence.After(q.shut) {
-		return q.silence
+func (q *queue) opens(now time.Time) time.Time {
+	at := q.shut
+	if q.silence.After(at) {
+		at = q.silence
 	}
-	return q.shut
+	if closed := q.closed(time.Time{}, now); closed.After(at) && closed.After(now) {
+		at = closed
+	}
+	return at
 }
 
 // next picks what may be sent now, or says when to ask again. q.mu is held.
@@ -219,7 +224,7 @@ func (q *queue) next(now time.Time) (l *load, at time.Time) {
 	if q.probing || q.spilling || q.storing > 0 && q.strict() || len(q.ready)+len(q.waiting)+q.inLanes() == 0 {
 		return nil, time.Time{}
 	}
-	if at := q.opens(); at.After(now) {
+	if at := q.opens(now); at.After(now) {
 		return nil, at
 	}
 	alone := q.state != ""
@@ -265,19 +270,43 @@ func (q *queue) grounded(arrival int64) {
 }
 
 // owe notes that an arrival left the sink behind.
-func (q *queue) owe(arrival int64) {
+func (q *queue) owe(s *subject) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if at, there := slices.BinarySearch(q.owing, arrival); !there {
-		q.owing = slices.Insert(q.owing, at, arrival)
+	if at, there := q.debt(s.id); !there {
+		q.owing = slices.Insert(q.owing, at, debt{s.id, s.arrived})
 	}
+}
+
+// A debt is an arrival that left a sink behind.
+type debt struct {
+	arrival int64
+	arrived time.Time
+}
+
+func (q *queue) debt(arrival int64) (at int, there bool) {
+	return slices.BinarySearchFunc(q.owing, arrival, func(d debt, id int64) int { return cmp.Compare(d.arrival, id) })
+}
+
+// due is when the first of the arrivals that left the sink behind may go out;
+// now, where there are none. q.mu is held.
+func (q *queue) due(now time.Time) (first time.Time) {
+	for _, d := range q.owing {
+		if at := q.closed(d.arrived, now); first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	if first.IsZero() {
+		return now
+	}
+	return first
 }
 
 // paid notes that an arrival has given the sink its share.
 func (q *queue) paid(arrival int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if at, there := slices.BinarySearch(q.owing, arrival); there {
+	if at, there := q.debt(arrival); there {
 		q.owing = slices.Delete(q.owing, at, at+1)
 		q.wake()
 	}
@@ -294,7 +323,7 @@ func (q *queue) owed() bool {
 func (q *queue) inTurn(ctx context.Context, arrival int64) error {
 	for {
 		q.mu.Lock()
-		first, changed := len(q.owing) == 0 || q.owing[0] >= arrival, q.changed
+		first, changed := len(q.owing) == 0 || q.owing[0].arrival >= arrival, q.changed
 		q.mu.Unlock()
 		if first {
 			return nil
@@ -319,7 +348,7 @@ func (q *queue) quiet(at time.Time) {
 // fat is a load that waits in memory for a sink that is away for long; the
 // caller spills it. q.mu is held.
 func (q *queue) fat(now time.Time) *load {
-	if q.spilling || q.full || q.opens().Sub(now) <= memoryWait {
+	if q.spilling || q.full || q.opens(now).Sub(now) <= memoryWait {
 		return nil
 	}
 	for _, list := range q.lists() {
@@ -357,11 +386,16 @@ const (
 func (q *queue) lull(now time.Time) lull {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	at := q.opens()
+	at := q.opens(now)
 	switch {
 	case q.flying > 0 || q.storing > 0:
 		return busy
 	case len(q.ready)+len(q.waiting)+q.inLanes() == 0:
+		if due := q.due(now); due.Sub(now) > q.o.RetryMax {
+			return stuck
+		} else if due.After(now) {
+			return busy
+		}
 		return idle
 	case q.state != "" && q.long && at.After(now):
 		return stuck

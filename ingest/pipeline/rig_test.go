@@ -38,6 +38,7 @@ type bench struct {
 	ledger *ledger.Ledger
 	outbox *spool.Outbox
 	log    *slog.Logger
+	pool   *pipeline.Pool
 	// mod changes the options of the engines that are made.
 	mod func(*pipeline.Options)
 }
@@ -48,7 +49,7 @@ func arrayBody() ingest.Body {
 
 func newBench(t testing.TB, key string, sinks ...pipeline.SinkOptions) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir(), sinks: sinks, log: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
+	b := &bench{t: t, dir: t.TempDir(), sinks: sinks, log: slog.New(slog.NewTextHandler(testWriter{t}, nil)), pool: pipeline.NewPool(0)}
 	var keys []string
 	if key != "" {
 		keys = []string{key}
@@ -116,7 +117,7 @@ func (b *bench) file(name, content string) ingest.Found {
 func (b *bench) engine(files ...ingest.Found) *pipeline.Engine {
 	b.t.Helper()
 	o := pipeline.Options{
-		Pipeline: "p", Ledger: b.ledger, Plan: b.plan, Sinks: b.sinks, Outbox: b.outbox, Observer: nobody{}, Logger: b.log,
+		Pipeline: "p", Ledger: b.ledger, Plan: b.plan, Sinks: b.sinks, Outbox: b.outbox, Pool: b.pool, Observer: nobody{}, Logger: b.log,
 		Compile: func([]byte) (*pipeline.Plan, error) { return nil, errors.New("no old plans here") },
 		Once:    true, Files: files,
 	}

@@ -91,7 +91,8 @@ func (r *run) giveBack(l *load) {
 	r.loosened[l.ID] = true
 }
 
-// behind notes that a sink is left behind: it is fed by a pass of its own.
+// behind notes that a sink is left behind: it is fed by a pass of its own. It
+// is no news where the sink makes no deliveries now.
 func (r *run) behind(sink string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,7 +103,11 @@ func (r *run) behind(sink string) {
 		r.left = map[string]bool{}
 	}
 	r.left[sink] = true
-	r.e.queue(sink).owe(r.a.ID)
+	q := r.e.queue(sink)
+	q.owe(r.subject)
+	if !q.asleep(r.subject.arrived).IsZero() {
+		return
+	}
 	r.e.log.Info("a sink is behind; the others go on", "sink", sink, "arrival", r.a.ID)
 }
 
@@ -256,6 +261,9 @@ func (r *run) pass(only string, from *ingest.Begun) (err error) {
 // their own over the stored claims.
 func (r *run) feed(sink string) error {
 	s, q := r.sink(sink)
+	if err := q.awake(r.ctx, r.subject.arrived); err != nil {
+		return err
+	}
 	if s.Lanes > 0 || q.strict() {
 		if err := q.inTurn(r.ctx, r.a.ID); err != nil {
 			return err

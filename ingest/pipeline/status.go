@@ -10,7 +10,7 @@ import (
 // Health is how a sink does.
 type Health struct {
 	Sink   string
-	State  string // "ok", "retrying", "stopped"
+	State  string // "ok", "waiting" (for its hours), "paused", "retrying", "stopped"
 	Reason string
 	Since  time.Time
 	Next   time.Time // the next try
@@ -19,13 +19,17 @@ type Health struct {
 func (q *queue) health() Health {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	now := time.Now()
+	if state, why, at := q.sleeps(now); state != "" {
+		return Health{Sink: q.o.Name, State: state, Reason: why, Since: q.rest.since, Next: at}
+	}
 	if q.state == "" {
 		if n, since, reason := q.jammed(); n > 0 {
 			return Health{Sink: q.o.Name, State: "retrying", Since: since, Reason: fmt.Sprintf("%d of its lanes wait, the others go on: %s", n, reason)}
 		}
 		return Health{Sink: q.o.Name, State: "ok"}
 	}
-	return Health{Sink: q.o.Name, State: q.state, Reason: q.reason, Since: q.since, Next: q.opens()}
+	return Health{Sink: q.o.Name, State: q.state, Reason: q.reason, Since: q.since, Next: q.opens(now)}
 }
 
 // Health lists the pipeline's sinks, by name, and how each does.

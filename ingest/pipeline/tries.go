@@ -228,7 +228,7 @@ func (q *queue) failed(l *load, s setback) {
 	if !s.unsent {
 		l.fails++
 	}
-	if !s.halt && !l.tried.IsZero() && q.o.GiveUpAfter > 0 && now.Sub(l.tried) >= q.o.GiveUpAfter && q.giveUp(l, s) {
+	if !s.halt && !l.tried.IsZero() && q.o.GiveUpAfter > 0 && q.tried(l.tried, now) >= q.o.GiveUpAfter && q.giveUp(l, s) {
 		return
 	}
 	l.due = s.until
