@@ -24,6 +24,14 @@ func (c Clock) String() string {
 // Window is a span of the day; To before From goes over midnight.
 type Window struct{ From, To Clock }
 
+// Has reports whether the window is open at a time of day.
+func (w Window) Has(c Clock) bool {
+	if w.From.Minute < w.To.Minute {
+		return w.From.Minute <= c.Minute && c.Minute < w.To.Minute
+	}
+	return w.From.Minute <= c.Minute || c.Minute < w.To.Minute
+}
+
 func (w Window) String() string {
 	if !w.From.Set {
 		return ""

@@ -45,7 +45,7 @@ func (h *HTTP) keys() []key {
 		{name: "tls", to: blockTarget{&h.TLS}, doc: "TLS to the target."},
 		{name: "concurrency", to: integer{&h.Concurrency, 1, 1024}, def: "4", doc: "Requests in flight; 1 keeps strict order."},
 		{name: "rate", to: parsed(&h.Rate, "rate", "a rate such as 50/s", parseRate), defDoc: "none", doc: "The most requests in a second (`/s`), minute (`/m`) or hour (`/h`)."},
-		{name: "deliver", to: maybe(&h.Deliver), later: true, defDoc: "at once", doc: "When deliveries are made; until then they wait."},
+		{name: "deliver", to: maybe(&h.Deliver), defDoc: "at once", doc: "When deliveries are made; until then they wait."},
 		{name: "timeout", to: duration(&h.Timeout, time.Millisecond), def: "30s", doc: "The longest time for one try."},
 		{name: "compress", to: oneOf(&h.Compress, "none", "gzip", "zstd"), def: "none", doc: "The Content-Encoding of the body."},
 		{name: "accept", to: statuses(&h.Accept), def: "[2xx]", doc: "Statuses that mean delivered."},
@@ -258,8 +258,8 @@ type Deliver struct {
 
 func (v *Deliver) keys() []key {
 	return []key{
-		{name: "at", to: parsed(&v.At, "time of day", "a time of day such as \"02:00\"", parseClock), defDoc: "none", doc: "The time of day at which deliveries begin."},
-		{name: "window", to: parsed(&v.Window, "span of the day", "a span such as \"22:00-05:00\"", parseWindow), defDoc: "none", doc: "The span of the day in which deliveries are made."},
+		{name: "at", to: parsed(&v.At, "time of day", "a time of day such as \"02:00\"", parseClock), defDoc: "none", doc: "The time of day from which what has arrived by then is delivered; what arrives later waits for the next day's."},
+		{name: "window", to: parsed(&v.Window, "span of the day", "a span such as \"22:00-05:00\"", parseWindow), defDoc: "none", doc: "The span of the day in which deliveries are made; an end before its beginning goes over midnight."},
 		{name: "zone", to: parsed(&v.Zone, "time zone", "a time zone such as Europe/Berlin", parseZone), def: "UTC", doc: "The zone of both."},
 	}
 }
@@ -267,6 +267,9 @@ func (v *Deliver) keys() []key {
 func (v *Deliver) check(say func(key, message, hint string)) {
 	if !v.At.Set && !v.Window.From.Set {
 		say("", "`deliver` needs `at` or `window`", "")
+	}
+	if w := v.Window; v.At.Set && w.From.Set && !w.Has(v.At) {
+		say("at", fmt.Sprintf("`at` %s lies outside the `window` %s", v.At, w), "")
 	}
 }
 

@@ -40,7 +40,7 @@ func (s *Sink) variant(of string) []key {
 			{name: "body", to: oneOf(&s.Body, "array", "ndjson", "object", "template", "file").notYet("form", "csv", "xml"), def: "array", doc: "How records become a body: a JSON array, a line each, one object a request, a template, or the file as it is (with `format: raw`)."},
 			{name: "template", to: words(&s.Template), defDoc: "none", doc: "The body, with `{records}` (a JSON array) or `{record}` (one a request) in it; for `body: template`."},
 			batch,
-			{name: "order_by", to: texts(&s.OrderBy), later: true, defDoc: "none", doc: "Fields: records with the same values are sent in order, others in parallel."},
+			{name: "order_by", to: texts(&s.OrderBy), defDoc: "none", doc: "Fields of the record: records with the same values are sent in order, others in parallel, in as many lanes as `concurrency`, at most 64."},
 		}, h[5:], []key{retry})
 	case "file":
 		return slices.Concat([]key{typ}, s.File.keys(), []key{batch, retry})
@@ -55,6 +55,14 @@ func (s *Sink) check(say func(key, message, hint string)) {
 		s.HTTP.check(say)
 	} else {
 		s.Body = "ndjson"
+	}
+	if s.Body == "file" && len(s.OrderBy) > 0 {
+		say("order_by", "`order_by` is of no use with `body: file`: a file has no records to put in order", "concurrency: 1 sends one file after the other")
+	}
+	for i, f := range s.OrderBy {
+		if slices.Contains(s.OrderBy[:i], f) {
+			say(fmt.Sprintf("order_by[%d]", i), fmt.Sprintf("`%s` stands in `order_by` twice", printable(f)), "")
+		}
 	}
 	whole, one := strings.Contains(s.Template, "{records}"), strings.Contains(s.Template, "{record}")
 	switch {

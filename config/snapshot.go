@@ -15,6 +15,9 @@ import (
 // what was done before it existed: older snapshots do not hold it.
 const snapshotVersion = 1
 
+// maxLanes is the most lanes of a sink with order_by.
+const maxLanes = 64
+
 // SinkSettings are the settings of a sink that shape its requests.
 type SinkSettings struct {
 	Name      string
@@ -23,6 +26,7 @@ type SinkSettings struct {
 	Template  string
 	Batch     Batch
 	OrderBy   []string
+	Lanes     int      // records are put in order in; 0 = they are not
 	Path      string   // file
 	URLFields []string // http: the record's fields in the URL; any makes a request per record
 }
@@ -39,6 +43,10 @@ func (s *Sink) Settings() SinkSettings {
 	switch s.Type {
 	case "http":
 		out.URLFields = s.HTTP.URLFields()
+		// One request at a time is in order as it is.
+		if len(s.OrderBy) > 0 && s.HTTP.Concurrency > 1 {
+			out.Lanes = min(s.HTTP.Concurrency, maxLanes)
+		}
 	case "file":
 		out.Path = s.File.Path
 	}
@@ -53,6 +61,7 @@ func (s *SinkSettings) keys() []key {
 		{name: "template", to: text{p: &s.Template}},
 		{name: "batch", to: blockTarget{&s.Batch}},
 		{name: "order_by", to: texts(&s.OrderBy)},
+		{name: "lanes", to: integer{&s.Lanes, 1, maxLanes}},
 		{name: "path", to: text{p: &s.Path}},
 		{name: "url_fields", to: texts(&s.URLFields)},
 	}

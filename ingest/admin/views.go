@@ -132,8 +132,9 @@ type PipelineStatus struct {
 	Blocked     bool       `json:"blocked"` // a sink keeps its records from moving
 }
 
-// SinkStatus is one sink. State is "ok", "retrying" (it does not take records
-// for now) or "stopped" (a person has to mend it).
+// SinkStatus is one sink. State is "ok", "waiting" (for the hours of its
+// `deliver`), "paused" (by a person), "retrying" (it does not take records for
+// now) or "stopped" (a person has to mend it).
 type SinkStatus struct {
 	Name  string     `json:"name"`
 	State string     `json:"state"`

@@ -3,9 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"time"
 
 	"ingestd/ingest"
 	"ingestd/ingest/admin"
@@ -156,52 +154,6 @@ func (d *Daemon) DropLetters(ctx context.Context, f ingest.LetterFilter) (int64,
 	return total, nil
 }
 
-// Pause implements admin.Control.
-func (d *Daemon) Pause(_ context.Context, name string, until time.Time) error {
-	l, err := d.steered(name)
-	if err != nil {
-		return err
-	}
-	reason := "paused by a person"
-	if !until.IsZero() {
-		if !until.After(time.Now()) {
-			return admin.Invalid("%s is over already", until.Format(time.RFC3339))
-		}
-		reason += " until " + until.UTC().Format(time.RFC3339)
-	}
-	l.pauseUntil(reason, until)
-	d.log.Info("pipeline paused", "pipeline", name, "until", until)
-	return nil
-}
-
-// Resume implements admin.Control.
-func (d *Daemon) Resume(ctx context.Context, name string) error {
-	l, err := d.steered(name)
-	if err != nil {
-		return err
-	}
-	l.resume(byPerson)
-	d.log.Info("pipeline goes on", "pipeline", name)
-	return nil
-}
-
-// steered is the pipeline of that name, in a daemon that runs.
-func (d *Daemon) steered(name string) (*line, error) {
-	d.mu.Lock()
-	crew, running := d.crew, d.running
-	d.mu.Unlock()
-	if !running {
-		return nil, admin.Conflict("start it with: ingestd run", "no daemon runs")
-	}
-	if l := crew.line(name); l != nil {
-		return l, nil
-	}
-	if crew.cfg.Sink(name) != nil {
-		return nil, fmt.Errorf("%s is a sink; pausing sinks is %w", name, errors.ErrUnsupported)
-	}
-	return nil, admin.Invalid("the config has no pipeline or sink %q", name)
-}
-
 // Reload implements admin.Control.
 func (d *Daemon) Reload(ctx context.Context) error {
 	d.mu.Lock()
@@ -230,7 +182,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 // RunNow implements admin.Control: a pause of an instant makes the source list
 // its folder anew.
 func (d *Daemon) RunNow(_ context.Context, name string) error {
-	l, err := d.steered(name)
+	l, err := d.steeredLine(name)
 	if err != nil {
 		return err
 	}

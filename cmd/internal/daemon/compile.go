@@ -43,6 +43,7 @@ func compile(p *config.Pipeline, settings []config.SinkSettings, m *meter) (*pip
 		plan.Sinks = append(plan.Sinks, pipeline.SinkPlan{
 			Name: s.Name, Body: body, Vars: s.URLFields,
 			MaxRecords: s.Batch.MaxRecords, MaxBytes: int(s.Batch.MaxBytes),
+			OrderBy: s.OrderBy, Lanes: s.Lanes,
 		})
 	}
 	if len(plan.Sinks) == 0 {

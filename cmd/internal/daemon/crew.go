@@ -151,6 +151,7 @@ func (c *crew) engage(e engagement) error {
 		if err != nil {
 			return fmt.Errorf("pipeline %s: %w", l.cfg.Name, err)
 		}
+		c.d.pauseSinks(engine)
 		l.engine.Store(engine)
 		l.mu.Lock()
 		l.ready = ready
@@ -198,7 +199,7 @@ func (c *crew) run(ctx context.Context, only []string) error {
 		wg   sync.WaitGroup
 		mu   sync.Mutex
 		errs []error
-		left bool
+		left []error // why something is left
 	)
 	for _, l := range c.lines {
 		if only != nil && !slices.Contains(only, l.cfg.Name) {
@@ -212,7 +213,7 @@ func (c *crew) run(ctx context.Context, only []string) error {
 			defer mu.Unlock()
 			switch {
 			case errors.Is(err, pipeline.ErrUnfinished):
-				left = true
+				left = append(left, err)
 			case err != nil:
 				errs = append(errs, fmt.Errorf("pipeline %s: %w", l.cfg.Name, err))
 				stop()
@@ -225,10 +226,17 @@ func (c *crew) run(ctx context.Context, only []string) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	if left {
-		return ErrUnfinished
+	return mostTelling(left)
+}
+
+// mostTelling is the error that says most of why work is left, or nil.
+func mostTelling(left []error) (most error) {
+	for _, err := range left {
+		if most == nil || len(err.Error()) > len(most.Error()) {
+			most = err
+		}
 	}
-	return nil
+	return most
 }
 
 // errNotStopped says that engines were left to themselves.

@@ -86,7 +86,8 @@ type Daemon struct {
 
 	mu       sync.Mutex
 	crew     *crew
-	running  bool // Run, not Once
+	paused   map[string]ingest.Pause // sinks' last pauses
+	running  bool                    // Run, not Once
 	disk     *diskWatch
 	diskStop context.CancelFunc
 }
@@ -117,6 +118,9 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.metrics.WatchBacklog(d.ledger.Backlog)
 	d.meter = newMeter(d.metrics)
 	d.pruner = &pruner{query: d.ledger, rows: d.ledger, keep: cfg.Retention, now: time.Now, log: o.Logger}
+	if err := d.loadPauses(ctx); err != nil {
+		return nil, err
+	}
 	if d.crew, err = d.newCrew(cfg); err != nil {
 		return nil, err
 	}

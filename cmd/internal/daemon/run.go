@@ -51,6 +51,9 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	if err := d.current().engage(engagement{}); err != nil {
 		return err
 	}
+	if err := d.pauseLines(ctx); err != nil {
+		return err
+	}
 	d.startDisk(sideCtx, &side, d.current())
 	side.Go(func() { d.pruner.run(sideCtx) })
 	side.Go(func() { d.sd.watchdog(sideCtx, d.alive) })
@@ -207,6 +210,7 @@ func (d *Daemon) take(next *crew) {
 		if was := old.line(l.cfg.Name); was != nil {
 			l.inherit(was)
 		}
+		d.pauseSinks(l.engine.Load())
 	}
 }
 

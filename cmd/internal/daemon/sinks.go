@@ -17,6 +17,7 @@ import (
 	"ingestd/ingest"
 	"ingestd/ingest/admin"
 	"ingestd/ingest/pipeline"
+	"ingestd/ingest/schedule"
 	"ingestd/sinks"
 	"ingestd/sinks/file"
 	"ingestd/sinks/httpapi"
@@ -73,6 +74,7 @@ func newOutlet(c *config.Sink, w weather, obs ingest.Observer, out io.Writer, ve
 		o.Sink = w.around(s, s.Host(), c, obs)
 		o.Concurrency, o.connect, o.close = c.HTTP.Concurrency, s.Connect, s.Close
 		o.test = func(ctx context.Context, method string) (*admin.SinkTest, error) { return testHTTP(ctx, s, method) }
+		o.Hours = hours(c.HTTP.Deliver)
 	case "file":
 		s, err := file.New(file.Options{Path: c.File.Path})
 		if err != nil {
@@ -117,6 +119,17 @@ func httpOptions(c *config.Sink, version string) httpapi.Options {
 		}
 	}
 	return o
+}
+
+// hours are when deliveries are made; nil where that is always.
+func hours(d *config.Deliver) pipeline.Hours {
+	if d == nil {
+		return nil
+	}
+	return schedule.Hours{
+		At: schedule.TimeOfDay(d.At.Minute), HasAt: d.At.Set,
+		From: schedule.TimeOfDay(d.Window.From.Minute), To: schedule.TimeOfDay(d.Window.To.Minute), Zone: d.Zone.Location(),
+	}
 }
 
 // secretive guesses whether a header is a key to something. A short value of a

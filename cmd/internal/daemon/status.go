@@ -57,6 +57,8 @@ func (d *Daemon) Status(ctx context.Context) (*admin.Status, error) {
 // The states of a sink, as engines name them.
 const (
 	sinkOK       = "ok"
+	sinkWaiting  = "waiting" // for its hours
+	sinkPaused   = "paused"
 	sinkRetrying = "retrying"
 	sinkStopped  = "stopped"
 )
@@ -65,7 +67,7 @@ const (
 // which it does worst.
 func (c *crew) sink(name string) admin.SinkStatus {
 	worst := admin.SinkStatus{Name: name, State: sinkOK}
-	rank := map[string]int{sinkOK: 0, sinkRetrying: 1, sinkStopped: 2}
+	rank := map[string]int{sinkOK: 0, sinkWaiting: 1, sinkPaused: 2, sinkRetrying: 3, sinkStopped: 4}
 	for _, l := range c.lines {
 		for _, h := range l.engine.Load().Health() {
 			if h.Sink == name && rank[h.State] > rank[worst.State] {
@@ -112,7 +114,7 @@ func (p *lineStatus) backlog(b ingest.Backlog) {
 func (l *line) blocked() bool {
 	for _, h := range l.engine.Load().Health() {
 		switch h.State {
-		case sinkStopped:
+		case sinkStopped, sinkPaused, sinkWaiting:
 			return true
 		case sinkRetrying:
 			for _, o := range l.sinks {
