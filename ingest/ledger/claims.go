@@ -358,6 +358,9 @@ func (c *claim) accounts(s *ingest.Settlement) error {
 		if n := s.Halves[0].Records + s.Halves[1].Records; n < s.Batch.Records {
 			return fmt.Errorf("its halves hold %d of its %d records", n, s.Batch.Records)
 		}
+		if s.Halves[0].Lane != s.Batch.Lane || s.Halves[1].Lane != s.Batch.Lane {
+			return fmt.Errorf("its halves leave lane %d", s.Batch.Lane)
+		}
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type Ledger interface {
 	ingest.Query
 	Replayer
 	Keeper
+	Pauser
 	Close() error
 }
 
@@ -43,6 +44,12 @@ type Keeper interface {
 	Forget(ctx context.Context, scope string, keys []ingest.Key) (int, error)
 	Prune(ctx context.Context, arrivals, letters time.Time) (arrivalRows, letterRows int64, err error)
 	DueNow(ctx context.Context, pipeline string) error
+}
+
+// A Pauser remembers what a person paused.
+type Pauser interface {
+	SetPause(ctx context.Context, p ingest.Pause) error
+	Pauses(ctx context.Context) ([]ingest.Pause, error)
 }
 
 // Options are how the suite has a ledger opened.
@@ -96,6 +103,8 @@ func Run(t *testing.T, d Driver) {
 		{"Rule7MendedGoesToTheRest", mendedGoesToTheRest},
 		{"Rule8Snapshot", snapshot},
 		{"Rule8OtherScopeAtBegin", otherScopeAtBegin},
+		{"Rule11Lanes", lanes},
+		{"Rule11LanesAreWhole", lanesAreWhole},
 		{"Rule12SharedScope", sharedScope},
 		{"Rule13Keep", keep},
 		{"Rule13ExpiredMeanwhile", expiredMeanwhile},
@@ -109,6 +118,7 @@ func Run(t *testing.T, d Driver) {
 		{"Rule17Starts", starts},
 		{"Held", held},
 		{"RejectedWithWorkUnderWay", rejectedWithWork},
+		{"Pauses", pauses},
 		{"Forget", forget},
 		{"Drop", drop},
 		{"Prune", prune},
