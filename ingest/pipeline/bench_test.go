@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"ingestd/ingest"
 	"ingestd/ingest/pipeline"
@@ -22,7 +23,26 @@ func (sinkhole) Send(context.Context, *ingest.Request) (ingest.Answer, error) {
 
 // BenchmarkOnce is the whole way of a file but the network: read, shape, judge,
 // encode, claim, settle, with synchronous=FULL.
-func BenchmarkOnce(b *testing.B) {
+func BenchmarkOnce(b *testing.B) { benchOnce(b, sinkhole{}, 0) }
+
+// slow takes as long as a target a few streets away.
+type slow struct{ sinkhole }
+
+func (s slow) Send(ctx context.Context, r *ingest.Request) (ingest.Answer, error) {
+	time.Sleep(2 * time.Millisecond)
+	return s.sinkhole.Send(ctx, r)
+}
+
+// BenchmarkOrder is the same in four lanes and without order: to a target
+// that answers at once, and to one that takes 2 ms.
+func BenchmarkOrder(b *testing.B) {
+	for _, lanes := range []int{0, 4} {
+		b.Run(fmt.Sprintf("lanes=%d", lanes), func(b *testing.B) { benchOnce(b, sinkhole{}, lanes) })
+		b.Run(fmt.Sprintf("lanes=%d/2ms", lanes), func(b *testing.B) { benchOnce(b, slow{}, lanes) })
+	}
+}
+
+func benchOnce(b *testing.B, sink ingest.Sink, lanes int) {
 	const n = 200_000
 	var sb strings.Builder
 	sb.WriteString("id,a,b,c,d,e,f,g,h,i\n")
@@ -42,9 +62,10 @@ func BenchmarkOnce(b *testing.B) {
 	b.SetBytes(st.Size())
 	for b.Loop() {
 		b.StopTimer()
-		w := newBench(b, "id", pipeline.SinkOptions{Name: "s", Sink: sinkhole{}})
+		w := newBench(b, "id", pipeline.SinkOptions{Name: "s", Sink: sink})
 		w.log = slog.New(slog.NewTextHandler(io.Discard, nil))
 		w.plan.Sinks[0].MaxRecords = 500
+		w.plan.Sinks[0].OrderBy, w.plan.Sinks[0].Lanes = []string{"a"}, lanes
 		b.StartTimer()
 		err := w.engine(ingest.Found{Source: "dir", Name: "a.csv", Origin: path, Path: path, Size: st.Size(), ModTime: st.ModTime(), Keep: true}).Run(b.Context())
 		if err != nil {
