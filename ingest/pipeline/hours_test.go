@@ -18,7 +18,7 @@ func night() schedule.Hours { return schedule.Hours{From: 22 * 60, To: 5 * 60} }
 
 func hour(d time.Duration) time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(d) }
 
-// What arrives by day is claimed by day and sent at night; a file that is not
+// What arrives outside the hours is claimed then and sent in them; a file that is not
 // through when the window closes goes on when it opens again, also in another
 // process; nobody gives it up for the hours between.
 func TestWindow(t *testing.T) {
@@ -30,28 +30,52 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// shifts are from the fortieth to the fiftieth minute of every hour.
+type shifts struct{}
+
+func (shifts) Opens(_, now time.Time) time.Time {
+	switch in := now.Sub(now.Truncate(time.Hour)); {
+	case in < 40*time.Minute:
+		return now.Truncate(time.Hour).Add(40 * time.Minute)
+	case in >= 50*time.Minute:
+		return now.Truncate(time.Hour).Add(100 * time.Minute)
+	}
+	return now
+}
+
+func (s shifts) Open(from, to time.Time) (sum time.Duration) {
+	for from = s.Opens(from, from); from.Before(to); from = s.Opens(from, from) {
+		end := from.Truncate(time.Hour).Add(50 * time.Minute)
+		if end.After(to) {
+			end = to
+		}
+		sum += end.Sub(from)
+		from = end
+	}
+	return sum
+}
+
 func window(t *testing.T, restart bool) {
-	time.Sleep(21 * time.Hour)
 	tg, open := newTarget(), newTarget()
 	tg.answer = func(r *ingest.Request, ids []string) (ingest.Answer, error) {
-		if now := time.Since(hour(0)); now > 28*time.Hour && now < 47*time.Hour {
-			return down(r, ids) // from four in the morning on
+		if now := time.Since(hour(0)); now > 48*time.Minute && now < 105*time.Minute {
+			return down(r, ids) // from shortly before the end on
 		}
 		return ingest.Answer{}, nil
 	}
 	tg.hang = func(*ingest.Request, []string) <-chan struct{} {
-		if now := time.Since(hour(0)) % (24 * time.Hour); now > 5*time.Hour && now < 22*time.Hour {
+		if now := time.Since(hour(0)) % time.Hour; now < 40*time.Minute || now > 50*time.Minute {
 			t.Errorf("a request at %s", now)
 		}
-		c := make(chan struct{}) // what is in flight at five may finish
-		time.AfterFunc(20*time.Minute, func() { close(c) })
+		c := make(chan struct{}) // what is in flight at the end may finish
+		time.AfterFunc(100*time.Second, func() { close(c) })
 		return c
 	}
 	b := newBench(t, "id", pipeline.SinkOptions{
-		Name: "s", Sink: tg, Hours: night(), Concurrency: 2, RetryInitial: time.Second, RetryMax: time.Minute, GiveUpAfter: 4 * time.Hour,
+		Name: "s", Sink: tg, Hours: shifts{}, Concurrency: 2, RetryInitial: time.Second, RetryMax: time.Minute, GiveUpAfter: 30 * time.Minute,
 	}, pipeline.SinkOptions{Name: "open", Sink: open})
 	e, stop := b.daemon()
-	ids := b.accept(e, b.file("a.csv", numbers(0, 5000)), b.file("b.csv", numbers(5000, 5100)))
+	ids := b.accept(e, b.file("a.csv", numbers(0, 2000)), b.file("b.csv", numbers(2000, 2100)))
 	until(t, "the claims of both files", func() bool {
 		n := 0
 		for _, id := range ids {
@@ -59,22 +83,22 @@ func window(t *testing.T, restart bool) {
 				n += len(c.Uncut)
 			}
 		}
-		return open.count() == 5100 && n > 0
+		return open.count() == 2100 && n > 0
 	})
-	if now := time.Now(); now.After(hour(22 * time.Hour)) {
+	if now := time.Now(); now.After(hour(30 * time.Minute)) {
 		t.Errorf("the other sink had all at %s", now)
 	}
-	if h := e.Health(); h[1].State != "waiting" || h[1].Reason != "waits until 22:00 (deliver)" || !h[1].Next.Equal(hour(22*time.Hour)) {
+	if h := e.Health(); h[1].State != "waiting" || h[1].Reason != "waits until 00:40 (deliver)" || !h[1].Next.Equal(hour(40*time.Minute)) {
 		t.Errorf("health %+v", h)
 	}
 	if used := b.pool.Used(); used != 0 {
 		t.Errorf("%d bytes wait in memory", used)
 	}
-	time.Sleep(time.Until(hour(32 * time.Hour)))
+	time.Sleep(time.Until(hour(70 * time.Minute)))
 	if tg.count() == 0 {
-		t.Fatal("nothing went out at night")
+		t.Fatal("nothing went out while it was open")
 	}
-	if tg.count() == 5100 {
+	if tg.count() == 2100 {
 		t.Fatal("it was through before the window closed")
 	}
 	if restart {
@@ -88,8 +112,8 @@ func window(t *testing.T, restart bool) {
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	tg.has(t, upTo(5100), true)
-	b.is(ids[0], ingest.Done, ingest.Counts{Records: 5000, Delivered: 5000})
+	tg.has(t, upTo(2100), true)
+	b.is(ids[0], ingest.Done, ingest.Counts{Records: 2000, Delivered: 2000})
 	b.audit()
 	b.empty()
 }
@@ -175,7 +199,7 @@ func TestPausedSink(t *testing.T) {
 			e, stop := b.daemon()
 			ids := b.accept(e, b.file("a.csv", numbers(0, 1000)))
 			time.Sleep(5 * time.Minute)
-			end := hour(6 * time.Hour)
+			end := hour(3 * time.Hour)
 			if until2 {
 				e.PauseSink("two", "paused by a person", time.Now(), end)
 			} else {
@@ -217,11 +241,11 @@ func TestManyArrivalsByDay(t *testing.T) {
 		b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg, Hours: night()})
 		e, stop := b.daemon()
 		var ids []int64
-		for i := range 200 {
+		for i := range 100 {
 			ids = append(ids, b.accept(e, b.file(fmt.Sprintf("%d.csv", i), numbers(i*10, i*10+10)))...)
 		}
 		time.Sleep(time.Minute)
-		if s := e.Status(); s.Running > 70 || s.Waiting < 100 {
+		if s := e.Status(); s.Running > 70 || s.Waiting < 30 {
 			t.Errorf("%+v", s)
 		}
 		b.ended(ids...)
@@ -231,7 +255,7 @@ func TestManyArrivalsByDay(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		tg.has(t, upTo(2000), false)
+		tg.has(t, upTo(1000), false)
 		b.audit()
 	})
 }
