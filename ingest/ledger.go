@@ -17,6 +17,7 @@ const (
 	BatchDead      BatchState = "dead"      // refused, its records are dead letters
 	BatchGivenUp   BatchState = "given_up"  // dead after give_up_after, its last fate unknown
 	BatchSplit     BatchState = "split"     // refused; two halves took its place
+	BatchMixed     BatchState = "mixed"     // answered record by record; those to be sent again are a batch of their own
 )
 
 // Settled reports whether nothing of this batch will be sent again.
@@ -73,15 +74,18 @@ type Claim struct {
 	OnNumbered func() error
 }
 
-// A Batch is the records of one claim that one request carries.
+// A Batch is the records of one claim that one request carries. Its records are
+// the claim's New ones from First to Last, or, where Members is set, those that
+// are New in it: one verdict per ordinal, New or Absent.
 type Batch struct {
 	ID          int64 // set when committed
 	Claim       int64
 	Arrival     int64
 	Sink        string
 	Number      int   // within the arrival, from 1; set when committed
-	First, Last int64 // ordinals; its records are the claim's New ones among them
+	First, Last int64 // ordinals
 	Lane        int   // of those, the ones of this lane; 0: all, its sink has no lanes
+	Members     Verdicts
 	Records     int
 	BodyHash    [32]byte
 	Key         [16]byte // Idempotency-Key
@@ -108,8 +112,23 @@ type Settlement struct {
 	DueAt    time.Time // due
 	// Uncertain: some try may have reached the target.
 	Uncertain bool
-	Dead      []Letter  // dead, given_up: one per record
+	Dead      []Letter  // dead, given_up: one per record; mixed: one per dead record
 	Halves    [2]*Batch // split
+	// Mixed: what became of each record, one verdict per ordinal of the batch.
+	// New: delivered. Duplicate: delivered, the target had it. Dead: has a
+	// letter in Dead. Follow: goes on in Rest. Absent: none of the batch's.
+	Outcomes Verdicts
+	Rest     *Batch // mixed: takes the place of the records that Follow; nil for none
+}
+
+// Holds returns what tells whether an ordinal is from First to Last and, where
+// there are Members, one of them. It is asked in rising order.
+func (b *Batch) Holds() func(record int64) bool {
+	first, last, members := b.First, b.Last, func(int64) bool { return true }
+	if b.Members != nil {
+		members = b.Members.Rising(New)
+	}
+	return func(record int64) bool { return first <= record && record <= last && members(record-first) }
 }
 
 // Begun is what the ledger knows of an arrival when its life goes on.

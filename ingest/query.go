@@ -28,6 +28,10 @@ type BatchInfo struct {
 	Status         int // of the last answer, 0 where none
 	Answer         string
 	DueAt          time.Time // zero unless put off
+
+	// Mixed: how many of its records were delivered, are dead, went on in
+	// another batch.
+	Delivered, Dead, Again int64
 }
 
 // TimelineEvent is one step of an arrival's life.

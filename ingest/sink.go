@@ -50,8 +50,9 @@ type Answer struct {
 }
 
 // A Sink delivers requests. A nil error means delivered. The sink classifies
-// its own failure: *Reject, *Halt, *RetryAfter and *Unsent are verdicts, any
-// other error means "try again, its fate is unknown". Safe for concurrent use.
+// its own failure: *Reject, *Halt, *RetryAfter, *Unsent and *Mixed are verdicts,
+// any other error means "try again, its fate is unknown". Safe for concurrent
+// use.
 type Sink interface {
 	Send(ctx context.Context, r *Request) (Answer, error)
 }
@@ -116,6 +117,51 @@ type Unanswered struct {
 func (e *Unanswered) Error() string { return e.Err.Error() }
 func (e *Unanswered) Unwrap() error { return e.Err }
 
+// A Fate is what a target's answer says about one record.
+type Fate uint8
+
+// Fates. A record of which an answer says nothing may have been taken or not.
+const (
+	FateUnknown   Fate = iota // the answer does not say
+	FateDelivered             // taken
+	FateHad                   // the target had it already
+	FateRefused               // a clear refusal
+	FateAgain                 // not now: to be sent again
+)
+
+// A RecordAnswer is a target's answer about one record of a request.
+type RecordAnswer struct {
+	Fate   Fate
+	Status int    // 0 where there is none
+	Reason string // refused, unknown, again: what a dead letter says
+	Body   string // the target's words on it, cut, secrets cut out
+}
+
+// Mixed is a verdict on each record by itself: the target answered for them one
+// by one, and did not take all.
+type Mixed struct {
+	Answer  Answer         // the answer as a whole
+	Records []RecordAnswer // one for each record of the request, in order
+	Later   *RetryAfter    // set where the target asked for silence
+}
+
+func (e *Mixed) Error() string {
+	var n [FateAgain + 1]int
+	for i := range e.Records {
+		n[e.Records[i].Fate]++
+	}
+	return fmt.Sprintf("answered record by record: %d taken, %d refused, %d to be sent again, %d without a result",
+		n[FateDelivered]+n[FateHad], n[FateRefused], n[FateAgain], n[FateUnknown])
+}
+
+// Unwrap lets those who keep a target's silence see Later.
+func (e *Mixed) Unwrap() error {
+	if e.Later == nil {
+		return nil
+	}
+	return e.Later
+}
+
 // AnswerOf digs the target's answer out of an error of Send.
 func AnswerOf(err error) Answer {
 	var (
@@ -123,8 +169,11 @@ func AnswerOf(err error) Answer {
 		h  *Halt
 		ra *RetryAfter
 		un *Unanswered
+		m  *Mixed
 	)
 	switch {
+	case errors.As(err, &m):
+		return m.Answer
 	case errors.As(err, &rj):
 		return rj.Answer
 	case errors.As(err, &h):

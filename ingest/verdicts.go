@@ -71,6 +71,33 @@ func (v Verdicts) All(yield func(at, n int64, v Verdict) bool) {
 	}
 }
 
+// Len is the number of ordinals.
+func (v Verdicts) Len() (n int64) {
+	v.All(func(_, run int64, _ Verdict) bool {
+		n += run
+		return true
+	})
+	return n
+}
+
+// Rising returns what tells whether the ordinal so many after the first has
+// verdict want. It is asked in rising order.
+func (v Verdicts) Rising(want Verdict) func(offset int64) bool {
+	var end int64 // of the runs that were read
+	var got Verdict
+	return func(offset int64) bool {
+		for offset >= end {
+			x, n := binary.Uvarint(v)
+			if n <= 0 {
+				return false
+			}
+			v, got = v[n:], Verdict(x&7)
+			end += int64(x >> 3)
+		}
+		return got == want
+	}
+}
+
 // Count returns how many ordinals have verdict want.
 func (v Verdicts) Count(want Verdict) (n int64) {
 	v.All(func(_, run int64, got Verdict) bool {

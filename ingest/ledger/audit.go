@@ -62,7 +62,7 @@ func (l *Ledger) audit(ctx context.Context, id int64) (row ingest.AuditRow, err 
 	case pruning:
 		p.balanced(a.Counts)
 	case a.State.Ended():
-		err = errors.Join(p.claims(ctx, tx, id), p.ended(ctx, tx, &a))
+		err = errors.Join(p.claims(ctx, tx, id), p.batches(ctx, tx, id), p.ended(ctx, tx, &a))
 	default:
 		if err = p.claims(ctx, tx, id); err == nil {
 			n := p.claimed
@@ -131,6 +131,67 @@ func (p *proof) claims(ctx context.Context, tx *sql.Tx, id int64) error {
 		}
 	}
 	return rows.Err()
+}
+
+// batches checks that the requests of each sink decided about every new record
+// of a claim once, and that those that were answered record by record have no
+// more dead letters than they say. Letters of replays that went well are pruned
+// in time, so there may be fewer.
+func (p *proof) batches(ctx context.Context, tx *sql.Tx, id int64) error {
+	type share struct {
+		claim int64
+		sink  string
+	}
+	decided := map[share]int64{}
+	rows, err := tx.QueryContext(ctx, `SELECT b.id, b.claim, b.sink, b.state, b.records, b.outcomes,
+		CASE WHEN b.outcomes IS NULL THEN 0 ELSE (SELECT count(*) FROM dead d WHERE d.arrival = b.arrival AND d.batch = b.id) END
+		FROM batches b JOIN claims c ON c.id = b.claim WHERE b.arrival = ? AND c.state = 'settled' AND c.replay = 0`, id)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var batch, records, letters int64
+		var of share
+		var state ingest.BatchState
+		var outcomes ingest.Verdicts
+		if err := rows.Scan(&batch, &of.claim, &of.sink, &state, &records, (*[]byte)(&outcomes), &letters); err != nil {
+			return err
+		}
+		if outcomes != nil {
+			dead := outcomes.Count(ingest.Dead)
+			if letters > dead {
+				p.say("batch %d has %d dead letters for %d dead records", batch, letters, dead)
+			}
+			records = outcomes.Count(ingest.New) + outcomes.Count(ingest.Duplicate) + dead
+		} else if state == ingest.BatchSplit {
+			records = 0
+		}
+		decided[of] += records
+	}
+	if err := rows.Err(); err != nil || len(decided) == 0 {
+		return err
+	}
+	claims, err := tx.QueryContext(ctx, "SELECT id, verdicts FROM claims WHERE arrival = ? AND replay = 0", id)
+	if err != nil {
+		return err
+	}
+	defer claims.Close()
+	fresh := map[int64]int64{}
+	for claims.Next() {
+		var claim int64
+		var verdicts ingest.Verdicts
+		if err := claims.Scan(&claim, &verdicts); err != nil {
+			return err
+		}
+		fresh[claim] = verdicts.Count(ingest.New)
+	}
+	for of, n := range decided {
+		if want := fresh[of.claim]; n != want {
+			p.say("the batches of claim %d to %s decided about %d of its %d new records", of.claim, of.sink, n, want)
+		}
+	}
+	return claims.Err()
 }
 
 // ended compares an ended arrival's totals with its claims, dead letters and

@@ -251,11 +251,15 @@ func (l *Ledger) storeBatches(t *tx, batches []*ingest.Batch) error {
 		if b.PlacePath != "" {
 			path, place, end = b.PlacePath, b.Place, b.PlaceEnd
 		}
+		var members any
+		if b.Members != nil {
+			members = []byte(b.Members)
+		}
 		if _, err := t.exec(`INSERT INTO batches (id, claim, arrival, sink, number, first, last, records,
-			body_hash, idem, state, uncertain, created_at, place_path, place, place_end, lane)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?)`,
+			body_hash, idem, state, attempts, uncertain, created_at, place_path, place, place_end, lane, members)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?)`,
 			b.ID, b.Claim, b.Arrival, b.Sink, b.Number, b.First, b.Last, b.Records,
-			b.BodyHash[:], b.Key[:], b.Uncertain, b.CreatedAt.UnixMicro(), path, place, end, b.Lane); err != nil {
+			b.BodyHash[:], b.Key[:], b.Attempts, b.Uncertain, b.CreatedAt.UnixMicro(), path, place, end, b.Lane, members); err != nil {
 			return fmt.Errorf("store batch: %w", err)
 		}
 	}
@@ -337,11 +341,20 @@ func (l *Ledger) Settle(s *ingest.Settlement, done func(error)) {
 		done(fmt.Errorf("settle batch %d: %w", b.ID, err))
 		return
 	}
-	if s.State == ingest.BatchSplit {
-		l.number(l.arrivals[c.arrival], c, s.Halves[:])
-	}
+	l.number(l.arrivals[c.arrival], c, successors(s))
 	l.mu.Unlock()
 	l.w.submit(op{done: done, run: func(t *tx) error { return l.settle(t, c, s) }})
+}
+
+// successors are the batches that take a settled one's place.
+func successors(s *ingest.Settlement) []*ingest.Batch {
+	switch {
+	case s.State == ingest.BatchSplit:
+		return s.Halves[:]
+	case s.State == ingest.BatchMixed && s.Rest != nil:
+		return []*ingest.Batch{s.Rest}
+	}
+	return nil
 }
 
 // accounts checks that a settlement says what became of each record. Letters of
@@ -361,6 +374,63 @@ func (c *claim) accounts(s *ingest.Settlement) error {
 		if s.Halves[0].Lane != s.Batch.Lane || s.Halves[1].Lane != s.Batch.Lane {
 			return fmt.Errorf("its halves leave lane %d", s.Batch.Lane)
 		}
+	case ingest.BatchMixed:
+		if s.Rest != nil && s.Rest.Lane != s.Batch.Lane {
+			return fmt.Errorf("its rest leaves lane %d", s.Batch.Lane)
+		}
+		return c.outcomes(s)
+	}
+	return nil
+}
+
+// outcomes checks that each record of a batch that was answered record by
+// record has one outcome: each dead one a letter, each that goes on its place in
+// the rest.
+func (c *claim) outcomes(s *ingest.Settlement) error {
+	b := s.Batch
+	if n := s.Outcomes.Len(); n != b.Last-b.First+1 {
+		return fmt.Errorf("%d outcomes for records %d to %d", n, b.First, b.Last)
+	}
+	dead := make(map[int64]bool, len(s.Dead))
+	for i := range s.Dead {
+		dead[s.Dead[i].Pos.Record] = true
+	}
+	var err error
+	var fates [ingest.Follow + 1]int
+	fresh, holds, goesOn := c.verdicts.Rising(ingest.New), b.Holds(), func(int64) bool { return false }
+	if s.Rest != nil {
+		goesOn = s.Rest.Holds()
+	}
+	s.Outcomes.All(func(at, n int64, v ingest.Verdict) bool {
+		for record := b.First + at; record < b.First+at+n && err == nil; record++ {
+			switch {
+			case v == ingest.Absent:
+			case v > ingest.Follow || v == ingest.Filtered:
+				err = fmt.Errorf("record %d has outcome %d", record, v)
+			case !holds(record) || !fresh(record-c.first):
+				err = fmt.Errorf("record %d is not in it", record)
+			case v == ingest.Dead && !dead[record]:
+				err = fmt.Errorf("record %d is dead without a letter", record)
+			case v == ingest.Follow && !goesOn(record):
+				err = fmt.Errorf("record %d goes on in no batch", record)
+			}
+			fates[v]++
+		}
+		return err == nil
+	})
+	rest := 0
+	if s.Rest != nil {
+		rest = s.Rest.Records
+	}
+	switch n := fates[ingest.New] + fates[ingest.Duplicate] + fates[ingest.Dead] + fates[ingest.Follow]; {
+	case err != nil:
+		return err
+	case n != b.Records:
+		return fmt.Errorf("outcomes for %d of its %d records", n, b.Records)
+	case len(s.Dead) != fates[ingest.Dead]:
+		return fmt.Errorf("%d dead letters for %d dead records", len(s.Dead), fates[ingest.Dead])
+	case rest != fates[ingest.Follow]:
+		return fmt.Errorf("the rest holds %d of %d records that go on", rest, fates[ingest.Follow])
 	}
 	return nil
 }
@@ -369,9 +439,8 @@ func (l *Ledger) settle(t *tx, c *claim, s *ingest.Settlement) error {
 	b := s.Batch
 	l.mu.Lock()
 	if c.batches[b.ID] == nil { // settled twice
-		if s.State == ingest.BatchSplit {
-			delete(c.batches, s.Halves[0].ID)
-			delete(c.batches, s.Halves[1].ID)
+		for _, next := range successors(s) {
+			delete(c.batches, next.ID)
 		}
 		l.mu.Unlock()
 		return refuse(fmt.Errorf("settle batch %d: %w among those that are unsettled", b.ID, ingest.ErrNotFound))
@@ -387,8 +456,13 @@ func (l *Ledger) settle(t *tx, c *claim, s *ingest.Settlement) error {
 	}
 	if _, err := t.exec(`UPDATE batches SET state = ?, attempts = ?, uncertain = ?, due_at = ?, settled_at = ?,
 		status = ?, answer = ?, had = ? WHERE id = ?`,
-		string(s.State), s.Attempts, s.Uncertain, due, settled, s.Status, s.Answer, s.Had, b.ID); err != nil {
+		stateRow(s.State), s.Attempts, s.Uncertain, due, settled, s.Status, s.Answer, s.Had, b.ID); err != nil {
 		return fmt.Errorf("settle batch: %w", err)
+	}
+	if s.State == ingest.BatchMixed {
+		if _, err := t.exec("UPDATE batches SET outcomes = ? WHERE id = ?", []byte(s.Outcomes), b.ID); err != nil {
+			return fmt.Errorf("settle batch: %w", err)
+		}
 	}
 	if s.State == ingest.BatchDue && was == ingest.BatchOpen {
 		what := fmt.Sprintf("batch %d to %s put off after %d tries: %s", b.Number, b.Sink, s.Attempts, answerText(s.Status, s.Answer))
@@ -399,10 +473,8 @@ func (l *Ledger) settle(t *tx, c *claim, s *ingest.Settlement) error {
 	if err := l.storeDeaths(t, c, s); err != nil {
 		return err
 	}
-	if s.State == ingest.BatchSplit {
-		if err := l.storeBatches(t, s.Halves[:]); err != nil {
-			return err
-		}
+	if err := l.storeBatches(t, successors(s)); err != nil {
+		return err
 	}
 	l.mu.Lock()
 	for _, b := range []*ingest.Batch{b, c.batches[b.ID]} {
@@ -413,6 +485,8 @@ func (l *Ledger) settle(t *tx, c *claim, s *ingest.Settlement) error {
 		delete(c.batches, b.ID)
 		if s.Had {
 			c.addHad(b.Sink, int64(b.Records))
+		} else if had := s.Outcomes.Count(ingest.Duplicate); had > 0 {
+			c.addHad(b.Sink, had)
 		}
 		if a := l.arrivals[c.arrival]; a != nil && a.first {
 			a.first, alive = false, true
@@ -454,6 +528,15 @@ func (l *Ledger) storeDeaths(t *tx, c *claim, s *ingest.Settlement) error {
 		c.died(d.Pos.Record, death{pos: d.Pos, stage: d.Stage, sink: d.Sink, reason: d.Reason})
 	}
 	return nil
+}
+
+// stateRow is a batch's state as its column has it: one that was answered record
+// by record is a split one with outcomes.
+func stateRow(s ingest.BatchState) string {
+	if s == ingest.BatchMixed {
+		s = ingest.BatchSplit
+	}
+	return string(s)
 }
 
 func answerText(status int, answer string) string {

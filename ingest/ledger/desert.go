@@ -38,12 +38,12 @@ func (l *Ledger) desertClaim(t *tx, c *claim, reason string) error {
 	if err != nil {
 		return err
 	}
-	lost := func(sink string, first, last, batch int64, lane int) error {
+	lost := func(sink string, batch int64, lane int, has func(record int64) bool) error {
 		var failed error
 		at := -1
 		c.each(keys, func(record int64, k *ingest.Key) {
 			at++
-			if failed != nil || record < first || record > last || lane > 0 && !lanes.in(sink, at, lane) {
+			if failed != nil || !has(record) || lane > 0 && !lanes.in(sink, at, lane) {
 				return
 			}
 			d := ingest.Letter{
@@ -60,12 +60,12 @@ func (l *Ledger) desertClaim(t *tx, c *claim, reason string) error {
 		if _, err := t.exec("UPDATE batches SET state = 'given_up', uncertain = 1, due_at = NULL, settled_at = ?, answer = ? WHERE id = ?", now, reason, b.ID); err != nil {
 			return fmt.Errorf("give up batch %d: %w", b.ID, err)
 		}
-		if err := lost(b.Sink, b.First, b.Last, b.ID, b.Lane); err != nil {
+		if err := lost(b.Sink, b.ID, b.Lane, b.Holds()); err != nil {
 			return err
 		}
 	}
 	for _, sink := range c.uncut {
-		if err := lost(sink, c.first, c.last, 0, 0); err != nil {
+		if err := lost(sink, 0, 0, func(int64) bool { return true }); err != nil {
 			return err
 		}
 	}

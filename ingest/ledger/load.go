@@ -120,13 +120,13 @@ func (l *Ledger) loadClaims(ctx context.Context, conn *sql.Conn) error {
 			return err
 		}
 		if err := each(ctx, conn, batchQuery+" WHERE claim = ?", func(r *sql.Rows) error {
-			b, had, err := scanBatch(r)
+			b, had, _, err := scanBatch(r)
 			if err != nil {
 				return err
 			}
 			if b.State.Settled() {
-				if had {
-					c.addHad(b.Sink, int64(b.Records))
+				if had > 0 {
+					c.addHad(b.Sink, had)
 				}
 				return nil
 			}
@@ -140,18 +140,27 @@ func (l *Ledger) loadClaims(ctx context.Context, conn *sql.Conn) error {
 }
 
 const batchQuery = `SELECT id, claim, arrival, sink, number, first, last, records, body_hash, idem, state,
-	attempts, uncertain, created_at, due_at, status, answer, had, place_path, place, place_end, lane FROM batches`
+	attempts, uncertain, created_at, due_at, status, answer, had, place_path, place, place_end, lane, members, outcomes FROM batches`
 
-func scanBatch(r *sql.Rows) (b *ingest.Batch, had bool, err error) {
+// scanBatch reads a batch, how many of its records the target had before, and
+// what became of each where it was answered record by record.
+func scanBatch(r *sql.Rows) (b *ingest.Batch, had int64, outcomes ingest.Verdicts, err error) {
 	b = &ingest.Batch{}
+	var all bool
 	var hash, idem []byte
 	var created int64
 	var due, place, end sql.NullInt64
 	var path sql.NullString
 	err = r.Scan(&b.ID, &b.Claim, &b.Arrival, &b.Sink, &b.Number, &b.First, &b.Last, &b.Records, &hash, &idem,
-		&b.State, &b.Attempts, &b.Uncertain, &created, &due, &b.Status, &b.Answer, &had, &path, &place, &end, &b.Lane)
+		&b.State, &b.Attempts, &b.Uncertain, &created, &due, &b.Status, &b.Answer, &all, &path, &place, &end, &b.Lane, (*[]byte)(&b.Members), (*[]byte)(&outcomes))
 	if err != nil {
-		return nil, false, err
+		return nil, 0, nil, err
+	}
+	switch {
+	case outcomes != nil:
+		b.State, had = ingest.BatchMixed, outcomes.Count(ingest.Duplicate)
+	case all:
+		had = int64(b.Records)
 	}
 	copy(b.BodyHash[:], hash)
 	copy(b.Key[:], idem)
@@ -160,7 +169,7 @@ func scanBatch(r *sql.Rows) (b *ingest.Batch, had bool, err error) {
 		b.DueAt = time.UnixMicro(due.Int64)
 	}
 	b.PlacePath, b.Place, b.PlaceEnd = path.String, place.Int64, end.Int64
-	return b, had, nil
+	return b, had, outcomes, nil
 }
 
 // loadKeys fills the key memory: keys are known since they were last seen,

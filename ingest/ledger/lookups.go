@@ -336,7 +336,7 @@ func (l *Ledger) OpenClaims(id int64) []*ingest.OpenClaim {
 // GivenUp returns a batch that was given up, and its dead letters in order.
 func (l *Ledger) GivenUp(ctx context.Context, id int64) (b *ingest.Batch, letters []ingest.Letter, err error) {
 	err = l.scan(ctx, batchQuery+" WHERE id = ? AND state = 'given_up'", func(r *sql.Rows) (err error) {
-		b, _, err = scanBatch(r)
+		b, _, _, err = scanBatch(r)
 		return err
 	}, id)
 	if err == nil && b == nil {

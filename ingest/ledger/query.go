@@ -100,13 +100,14 @@ func (l *Ledger) Arrival(ctx context.Context, id int64) (*ingest.ArrivalDetail, 
 	// A huge arrival has hundreds of thousands: those in trouble come first.
 	err = l.scan(ctx, batchQuery+` WHERE arrival = ?
 		ORDER BY state IN ('open', 'due') DESC, state IN ('dead', 'given_up') DESC, number DESC LIMIT ?`, func(r *sql.Rows) error {
-		b, _, err := scanBatch(r)
+		b, _, outcomes, err := scanBatch(r)
 		if err != nil {
 			return err
 		}
 		d.Batches = append(d.Batches, ingest.BatchInfo{
 			ID: b.ID, Sink: b.Sink, Number: b.Number, First: b.First, Last: b.Last, Records: b.Records, State: b.State,
 			IdempotencyKey: ingest.Key(b.Key).String(), Attempts: b.Attempts, Status: b.Status, Answer: b.Answer, DueAt: b.DueAt,
+			Delivered: outcomes.Count(ingest.New) + outcomes.Count(ingest.Duplicate), Dead: outcomes.Count(ingest.Dead), Again: outcomes.Count(ingest.Follow),
 		})
 		return nil
 	}, id, maxListed)
@@ -148,7 +149,8 @@ func (l *Ledger) Arrival(ctx context.Context, id int64) (*ingest.ArrivalDetail, 
 }
 
 const letterQuery = `SELECT d.id, d.arrival, a.pipeline, a.name, d.record, d.line, d.col, d.place, d.stage, d.sink, d.reason,
-	d.status, d.answer, d.raw, d.key, d.batch, d.uncertain, d.at FROM dead d JOIN arrivals a ON a.id = d.arrival`
+	d.status, d.answer, d.raw, d.key, coalesce(b.id, 0), d.uncertain, d.at FROM dead d JOIN arrivals a ON a.id = d.arrival
+	LEFT JOIN batches b ON b.id = d.batch AND b.state = 'given_up'`
 
 func scanLetter(r scanner) (d ingest.Letter, err error) {
 	var name, key []byte

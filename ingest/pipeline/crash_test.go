@@ -78,6 +78,10 @@ func scenarios() map[string]func(t testing.TB) {
 		"halves":      halves,
 		"poison":      poison,
 		"lanes":       lanesDie,
+		"halving":     halving,
+		"mixed":       mixedAnswer,
+		"rest":        restOut,
+		"mixed twice": mixedReplay,
 	}
 }
 

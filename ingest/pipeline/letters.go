@@ -433,9 +433,8 @@ func (e *Engine) recut(l *load, wholes map[int64]*origin) bool {
 		if err != nil {
 			continue
 		}
-		recs := slices.DeleteFunc(slices.Clone(env.Records), func(r spool.Enclosed) bool {
-			return r.Pos.Record < l.First || r.Pos.Record > l.Last
-		})
+		holds := l.Holds()
+		recs := slices.DeleteFunc(slices.Clone(env.Records), func(r spool.Enclosed) bool { return !holds(r.Pos.Record) })
 		if len(recs) == 0 {
 			continue
 		}

@@ -31,6 +31,8 @@ type load struct {
 	seq       int64     // its place in the queue, where that has lanes
 	parked    bool      // it gave its room back and waits in the outbox
 
+	holds func(record int64) bool // of one that is made again and has Members; asked in rising order
+
 	replay *ingest.Claim // of a replayed load: its bytes are in the outbox alone
 	origin *origin       // of halves of such a load
 }
@@ -107,6 +109,9 @@ func oldLoad(b *ingest.Batch, s *SinkPlan, sub *subject) *load {
 	l := &load{Batch: b, sink: s, subject: sub, due: b.DueAt, fails: b.Attempts, uncertain: b.Uncertain}
 	if b.Attempts > 0 && b.Uncertain {
 		l.tried = b.CreatedAt
+	}
+	if b.Members != nil {
+		l.holds = b.Holds()
 	}
 	return l
 }
@@ -236,6 +241,9 @@ func (l *load) cut(recs []spool.Enclosed) *load {
 		h.add(r.Pos, r.Raw, body[r.At:r.At+r.Len])
 	}
 	h.sealWith(body[last.At+last.Len:])
+	if l.Members != nil {
+		h.Members = members(recs)
+	}
 	h.sink, h.replay, h.Lane, h.seq = l.sink, l.replay, l.Lane, l.seq
 	if l.replay != nil {
 		h.Records, h.Uncertain = 0, false
@@ -246,6 +254,17 @@ func (l *load) cut(recs []spool.Enclosed) *load {
 		}
 	}
 	return h
+}
+
+// members lists records that are not all of their claim's new ones from the
+// first to the last.
+func members(recs []spool.Enclosed) ingest.Verdicts {
+	var v ingest.VerdictList
+	for i := range recs {
+		v.AddRun(ingest.Absent, recs[i].Pos.Record-recs[0].Pos.Record-v.Len())
+		v.Add(ingest.New)
+	}
+	return v.Take()
 }
 
 // takes reports whether a replayed load decides about a record: its bytes may

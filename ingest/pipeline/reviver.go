@@ -152,7 +152,7 @@ func (v *reviver) add(pos ingest.Position, rec *ingest.Record) error {
 	v.p.shape(&it, rec)
 	json := v.p.encode(it.fields)
 	for _, l := range v.loads {
-		if l.First <= pos.Record && pos.Record <= l.Last && l.env != nil && (l.Lane == 0 || l.Lane == l.sink.laneOf(&it)) {
+		if l.First <= pos.Record && pos.Record <= l.Last && l.env != nil && (l.Lane == 0 || l.Lane == l.sink.laneOf(&it)) && (l.holds == nil || l.holds(pos.Record)) {
 			if err := v.p.append(l, pos, &it, json); err != nil {
 				return err
 			}

@@ -18,7 +18,8 @@ func (q *queue) send(l *load) {
 		return
 	}
 	ans, err := q.o.Sink.Send(ctx, l.request(q.e.o.Pipeline))
-	if err != nil && ctx.Err() != nil {
+	var mixed *ingest.Mixed
+	if err != nil && ctx.Err() != nil && !errors.As(err, &mixed) {
 		// Broken off by the stop: not a failure. It stays open in the ledger.
 		q.landed(nil)
 		q.leave(l)
@@ -43,6 +44,8 @@ func (q *queue) send(l *load) {
 		q.settle(l, &ingest.Settlement{
 			Batch: l.Batch, State: ingest.BatchDelivered, Attempts: l.Attempts, Status: ans.Status, Had: ans.Had,
 		})
+	case errors.As(err, &mixed):
+		q.mixed(l, mixed)
 	case errors.As(err, &reject):
 		q.refused(l, reject)
 	case errors.As(err, &halt):
@@ -116,8 +119,12 @@ func (q *queue) refused(l *load, r *ingest.Reject) {
 		return
 	}
 	left, right := l.halve(r.TooLarge)
+	var salt int64
+	if l.replay != nil {
+		salt = l.ID // the same halves were refused before, under keys that a target may remember
+	}
 	for _, h := range []*load{left, right} {
-		h.mint(q.e.seed(), 0)
+		h.mint(q.e.seed(), salt)
 		if err := q.e.place(q.e.hard, h); err != nil {
 			left.release()
 			right.release()
@@ -343,8 +350,9 @@ func unreadable(l *load, err error) *ingest.Settlement {
 	if l.uncertain {
 		s.State = ingest.BatchGivenUp
 	}
+	holds := l.Holds()
 	for k := l.First; k <= l.Last; k++ {
-		if l.takes(k) {
+		if holds(k) && l.takes(k) {
 			s.Dead = append(s.Dead, ingest.Letter{
 				Pos: ingest.Position{Record: k, Offset: -1}, Stage: ingest.StageDeliver, Sink: l.Sink,
 				Reason: "its bytes are lost: " + err.Error(), Uncertain: l.uncertain,
