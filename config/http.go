@@ -51,7 +51,7 @@ func (h *HTTP) keys() []key {
 		{name: "accept", to: statuses(&h.Accept), def: "[2xx]", doc: "Statuses that mean delivered."},
 		{name: "accept_when", to: words(&h.AcceptWhen), defDoc: "none", doc: "An expression over `status`, `headers` and `body` that must hold too, for targets that answer 200 with an error inside."},
 		{name: "duplicate", to: statuses(&h.Duplicate), defDoc: "`[409]`, unless `accept` has it", doc: "Statuses that mean that the target had it already."},
-		{name: "results", to: maybe(&h.Results), later: true, defDoc: "none", doc: "Where a 2xx answer says what became of each record."},
+		{name: "results", to: maybe(&h.Results), defDoc: "none", doc: "Where a 2xx answer says what became of each record."},
 	}
 }
 
@@ -275,17 +275,27 @@ func (v *Deliver) check(say func(key, message, hint string)) {
 
 // Results is where an answer says what became of each record.
 type Results struct {
-	Path   string
+	Path   string // members' names, joined by dots; "": the answer itself
 	Status string
 	Error  string
+	Index  string // "": results stand in the order of the records
 }
 
 func (r *Results) keys() []key {
 	return []key{
-		{name: "path", to: words(&r.Path), required: true, doc: "The path of the list, as long as the batch."},
-		{name: "status", to: words(&r.Status), def: "status", doc: "The name of a record's status in it."},
-		{name: "error", to: words(&r.Error), def: "error", doc: "The name of a record's reason in it."},
+		{name: "path", to: text{p: &r.Path, empty: true, check: checkMembers}, required: true, doc: "The path of the list, as in `data.items`; `\"\"`: the answer is the list."},
+		{name: "status", to: text{p: &r.Status, check: checkMembers}, def: "status", doc: "The member of a result that holds the record's HTTP status; dots for nested ones."},
+		{name: "error", to: text{p: &r.Error, check: checkMembers}, def: "error", doc: "The member that holds the reason."},
+		{name: "index", to: text{p: &r.Index, check: checkMembers}, defDoc: "results in the order of the records", doc: "The member that says which record it is about, counted from 0 in the request."},
 	}
+}
+
+// checkMembers wants names of nested members, joined by dots.
+func checkMembers(s string) error {
+	if s != "" && slices.Contains(strings.Split(s, "."), "") {
+		return errors.New("has an empty name between its dots")
+	}
+	return nil
 }
 
 // A urlTarget takes the address of a target. Its text is never quoted: it may

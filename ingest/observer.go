@@ -12,7 +12,7 @@ type Observer interface {
 	// Settled: so many records of a pipeline got this outcome ("delivered",
 	// "duplicate", "filtered", "dead").
 	Settled(pipeline, outcome string, records int64)
-	// Sent: one try of one request. class is "delivered", "rejected",
+	// Sent: one try of one request. class is "delivered", "rejected", "mixed",
 	// "halted" or "retry".
 	Sent(pipeline, sink, class string, status, bytes int, took time.Duration)
 	// SourceError: a source could not do its work (nil = it can again).

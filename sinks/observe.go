@@ -39,10 +39,13 @@ func classOf(err error) string {
 	var (
 		rj *ingest.Reject
 		h  *ingest.Halt
+		m  *ingest.Mixed
 	)
 	switch {
 	case err == nil:
 		return "delivered"
+	case errors.As(err, &m):
+		return "mixed"
 	case errors.As(err, &rj):
 		return "rejected"
 	case errors.As(err, &h):

@@ -197,7 +197,7 @@ func (m *Metrics) Sent(pipeline, sink, class string, status, bytes int, took tim
 		sink = unknown
 	}
 	switch class {
-	case "delivered", "rejected", "halted", "retry":
+	case "delivered", "rejected", "mixed", "halted", "retry":
 	default:
 		class = "other"
 	}

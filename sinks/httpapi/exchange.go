@@ -36,6 +36,7 @@ type reply struct {
 	whole  []byte
 	broken error // why whole is not all of it
 	redact *redactor
+	list       *list  // what it says of each record; nil where it is not asked
 }
 
 func (r reply) answer() ingest.Answer { return ingest.Answer{Status: r.status, Body: r.body} }
@@ -93,6 +94,11 @@ func (s *Sink) exchange(ctx context.Context, r *ingest.Request, c *credentials) 
 	}
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
+	case s.results != nil && resp.StatusCode/100 == 2 && resp.StatusCode != http.StatusNoContent && !includes(s.duplicate, resp.StatusCode):
+		if rep.body, rep.list, err = s.results.read(resp, r.Records, red); err != nil {
+			err = fmt.Errorf("%s %s answered %s: %w", s.method, s.url.shown, statusText(rep.status), err)
+			return reply{}, &ingest.Unanswered{Err: red.error(err), Answer: rep.answer()}
+		}
 	case s.weighs(resp.StatusCode):
 		rep.header = resp.Header
 		rep.whole, rep.broken = readWhole(resp)

@@ -3,7 +3,7 @@
 // One Send is one POST (or PUT, PATCH, DELETE) and one answer, judged by the
 // table in the contract: delivered, had already, refused (*ingest.Reject), a
 // wrong address or credentials (*ingest.Halt), not before a time
-// (*ingest.RetryAfter), or any other error: try again, the fate is unknown.
+// (*ingest.RetryAfter), answered record by record (*ingest.Mixed), or any other error: try again, the fate is unknown.
 //
 // What it promises:
 //
@@ -14,9 +14,9 @@
 //     proxies honoured.
 //   - Time and memory are bounded whatever the target does: dial 5 s, TLS
 //     handshake 5 s, all of it Options.Timeout; response headers 64 KiB.
-//     Of a response body 2 KiB are kept and about 1 MiB read; then the
-//     connection is closed.
-//   - The status decides. Once a 2xx that means delivered was seen, the request
+//     Of a response body 2 KiB are kept and about 1 MiB read (with Options.Results
+//     2 KiB more for each record, at most 64 MiB); then the connection is closed.
+//   - The status decides; with Options.Results that of each record. Once a 2xx that means delivered was seen, the request
 //     is delivered, even where the response is cut short after it.
 //   - A field's value in the URL can form a path segment or a query value and
 //     nothing else.
@@ -61,6 +61,10 @@ type Options struct {
 	Accept    []StatusRange // statuses that mean delivered; nil: 2xx
 	Duplicate []StatusRange // statuses that mean it was there already; nil: 409, unless Accept has it
 
+	// Results, where set, says where a 2xx answer tells what became of each
+	// record. Send then returns a *ingest.Mixed where not all were taken.
+	Results *Results
+
 	MaxConns int    // connections to the target: the sink's concurrency; default 4
 	Version  string // for User-Agent
 
@@ -88,6 +92,7 @@ type Sink struct {
 	duplicate []StatusRange
 	encoder   encoder
 	weigh     func(Reply) error // nil: the status decides
+	results   *itemReader       // nil: an answer is about all of a request
 	grant     *grant            // of auth oauth2, or nil
 	fixed     []string          // secrets that stay, whatever the credentials
 
@@ -95,6 +100,7 @@ type Sink struct {
 	creds     atomic.Pointer[credentials]
 	renewing  chan struct{} // held by who fetches new ones
 	accepted  atomic.Bool   // the target has taken something since the sink was made
+	listed    atomic.Bool   // an answer had results since the sink was made
 	asked     atomic.Bool   // it asked for a client certificate, and there is none
 }
 
@@ -133,6 +139,15 @@ func New(o Options) (*Sink, error) {
 	}
 	if s.encoder, err = newEncoder(o.Compress); err != nil {
 		return nil, err
+	}
+	if s.results, err = newItemReader(o.Results); err != nil {
+		return nil, err
+	}
+	if s.results != nil && s.weigh != nil {
+		return nil, errors.New("accept_when does not go with results, which say what became of each record: leave one of them out")
+	}
+	if s.results != nil {
+		s.results.taken = func(st int) bool { return includes(s.accept, st) || includes(s.duplicate, st) }
 	}
 	if s.header, s.host, err = staticHeader(o, user); err != nil {
 		return nil, err

@@ -10,8 +10,15 @@ import (
 
 // judge is the contract's table of answers.
 func (s *Sink) judge(rep reply) (ingest.Answer, error) {
+	if rep.list != nil && rep.list.why == "" {
+		s.listed.Store(true)
+		return s.judgeEach(rep)
+	}
 	a := rep.answer()
 	a.Had = includes(s.duplicate, rep.status)
+	if rep.list != nil && includes(s.accept, rep.status) {
+		return a, s.unlisted(rep)
+	}
 	if a.Had || includes(s.accept, rep.status) {
 		if s.weighs(rep.status) {
 			if err := s.weighed(rep); err != nil {

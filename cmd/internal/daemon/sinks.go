@@ -112,6 +112,9 @@ func httpOptions(c *config.Sink, version string) httpapi.Options {
 		Accept: ranges(h.Accept), Duplicate: ranges(h.Duplicate),
 		Secrets: c.Brought(),
 	}
+	if r := h.Results; r != nil {
+		o.Results = &httpapi.Results{Path: r.Path, Status: r.Status, Error: r.Error, Index: r.Index}
+	}
 	for _, v := range h.Headers {
 		o.Headers[v.Name] = v.Value.Reveal()
 		if secretive(v.Name, v.Value) {
