@@ -274,6 +274,8 @@ func (m *lives) settleBatch(l *life, c *modelClaim, b *ingest.Batch, outcome int
 			c.deadAt[r] = append(c.deadAt[r], b.Sink)
 			r.dies()
 		}
+	case outcome <= 6:
+		m.settleEach(l, c, b, recs)
 	default:
 		m.settle(ingest.Settlement{Batch: b, State: ingest.BatchDelivered})
 		for _, r := range recs {
@@ -284,4 +286,44 @@ func (m *lives) settleBatch(l *life, c *modelClaim, b *ingest.Batch, outcome int
 	}
 	delete(c.batches, b.ID)
 	m.settled(l, c)
+}
+
+// settleEach ends a batch record by record; some go on in one of their own.
+func (m *lives) settleEach(l *life, c *modelClaim, b *ingest.Batch, recs []*record) {
+	s := ingest.Settlement{Batch: b, State: ingest.BatchMixed}
+	var v ingest.VerdictList
+	var left []*record
+	var judged []ingest.Judged
+	var dead []*record
+	for _, r := range recs {
+		v.AddRun(ingest.Absent, r.n-b.First-v.Len())
+		switch m.draw(4, "fate") {
+		case 0:
+			v.Add(ingest.Dead)
+			s.Dead = append(s.Dead, letters(b.Sink, "refused", r.n)...)
+			dead = append(dead, r)
+		case 1:
+			v.Add(ingest.Follow)
+			left = append(left, r)
+			judged = append(judged, ingest.Judged{Pos: position(r.n)})
+		default:
+			v.Add(ingest.New)
+			if r.key != "" {
+				m.key(l.scope, r.key).got[b.Sink] = true
+			}
+		}
+	}
+	v.AddRun(ingest.Absent, b.Last-b.First+1-v.Len())
+	s.Outcomes = v.Take()
+	if len(left) > 0 {
+		s.Rest = rest(b.Sink, judged...)
+	}
+	m.settle(s)
+	for _, r := range dead {
+		c.deadAt[r] = append(c.deadAt[r], b.Sink)
+		r.dies()
+	}
+	if len(left) > 0 {
+		c.batches[s.Rest.ID] = left
+	}
 }
