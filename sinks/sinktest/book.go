@@ -20,6 +20,7 @@ type entry struct {
 	ids      string // each ended by a line end
 	body     []byte // in exact mode
 	pipeline string
+	answer   string // to a request that was answered record by record
 }
 
 // A book remembers requests, and writes what it learns to a journal:

@@ -47,6 +47,7 @@ type Script struct {
 	Refuse       []string `json:"refuse,omitempty"`        // ids; a request with one is refused whole
 	RefuseStatus int      `json:"refuse_status,omitempty"` // default 422
 	MaxBytes     int      `json:"max_bytes,omitempty"`     // larger bodies get 413
+	Records      *Records `json:"records,omitempty"`       // answer for each record by itself
 	Always       *Step    `json:"always,omitempty"`        // instead of all else: down, unauthorized, moved
 }
 
@@ -79,6 +80,16 @@ func (s Script) compile() (*compiled, error) {
 		if err := s.Always.check(); err != nil {
 			return nil, err
 		}
+	}
+	if s.Records != nil {
+		if err := s.Records.check(); err != nil {
+			return nil, err
+		}
+		own := *s.Records
+		if own.Answer == 0 {
+			own.Answer = 207
+		}
+		s.Records = &own
 	}
 	if s.AcceptStatus == 0 {
 		s.AcceptStatus = 200

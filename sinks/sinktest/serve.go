@@ -71,7 +71,15 @@ func (t *Target) take(w http.ResponseWriter, r *http.Request, s *compiled, step 
 	if known {
 		t.count.repeated.Add(1)
 		if step.Do == Accept {
-			t.answer(w, s.Known, s.AcceptBody, "")
+			status, text := s.Known, s.AcceptBody
+			if s.Records != nil {
+				ids, err := t.find.find(nil, body)
+				if err != nil {
+					return err
+				}
+				status, text = s.Records.Answer, t.book.recall(req.key, ids)
+			}
+			t.answer(w, status, text, "")
 			return nil
 		}
 		t.strike(w, r, s, step)
@@ -98,6 +106,9 @@ func (t *Target) take(w http.ResponseWriter, r *http.Request, s *compiled, step 
 	var kept []byte
 	if t.o.Exact {
 		kept = bytes.Clone(body)
+	}
+	if s.Records != nil {
+		return t.takeEach(w, r, s, step, req, ids, kept)
 	}
 	taken, err := t.book.accept(req, ids, kept)
 	if err != nil {

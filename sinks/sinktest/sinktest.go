@@ -54,6 +54,7 @@ type Target struct {
 	mu      sync.Mutex
 	script  *compiled
 	release chan struct{}
+	told    map[string]int       // id → how often it had a status of its own
 	early   map[string]time.Time // pipeline → when its Retry-After is over
 
 	ordinal atomic.Uint64
