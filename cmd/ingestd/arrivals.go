@@ -149,6 +149,9 @@ func (a *app) printArrival(d *admin.ArrivalDetail) error {
 			if b.DueAt != nil {
 				state += " " + clock(b.DueAt)
 			}
+			if o := b.Outcomes; o != nil {
+				state = fmt.Sprintf("%s: %d delivered, %d dead, %d again", state, o.Delivered, o.Dead, o.Again)
+			}
 			bt.AppendRow([]any{b.Number, b.Sink, b.First, b.Last, b.Records, state, b.Attempts, b.Status, b.IdempotencyKey, cut(printable(b.Answer), 60)})
 		}
 		fmt.Fprintln(a.out, bt.Render())

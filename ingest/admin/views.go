@@ -56,6 +56,17 @@ type Batch struct {
 	Records        int        `json:"records"`
 	Answer         string     `json:"answer,omitempty"`
 	DueAt          *time.Time `json:"due_at,omitempty"`
+
+	// State "mixed": what became of its records.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
+}
+
+// Outcomes are how many records of a batch that was answered record by record
+// were delivered, are dead, and went on in another batch.
+type Outcomes struct {
+	Delivered int64 `json:"delivered"`
+	Dead      int64 `json:"dead"`
+	Again     int64 `json:"again"`
 }
 
 // Letter is one line of `dead list --json`.
@@ -191,6 +202,9 @@ func viewDetail(d *ingest.ArrivalDetail) *ArrivalDetail {
 			Number: b.Number, First: b.First, Last: b.Last, State: string(b.State),
 			IdempotencyKey: b.IdempotencyKey, Attempts: b.Attempts, Status: b.Status,
 			Sink: b.Sink, Records: b.Records, Answer: text(b.Answer), DueAt: when(b.DueAt),
+		}
+		if b.State == ingest.BatchMixed {
+			v.Batches[i].Outcomes = &Outcomes{Delivered: b.Delivered, Dead: b.Dead, Again: b.Again}
 		}
 	}
 	if v.Timeline == nil {
