@@ -82,6 +82,7 @@ func scenarios() map[string]func(t testing.TB) {
 		"mixed":       mixedAnswer,
 		"rest":        restOut,
 		"mixed twice": mixedReplay,
+		"mixed often": mixedOften,
 	}
 }
 

@@ -1,9 +1,17 @@
 package pipeline_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"ingestd/ingest"
 	"ingestd/ingest/pipeline"
@@ -183,4 +191,119 @@ func TestMixedReplaySurvivesAKill(t *testing.T) {
 	b.is(1, ingest.Done, ingest.Counts{Records: 100, Delivered: 96, Dead: 4, Had: 2})
 	b.audit()
 	b.empty()
+}
+
+const (
+	oftenRecords = 1000
+	oftenBad     = 97 // every so manieth is refused by itself, one behind it has no result, one behind that makes a request be refused whole
+)
+
+// byKey answers record by record, the same for the same key: as a target does
+// that remembers its answers.
+func byKey(tg *target) func(*ingest.Request, []string) (ingest.Answer, error) {
+	return func(r *ingest.Request, ids []string) (ingest.Answer, error) {
+		m := &ingest.Mixed{Answer: ingest.Answer{Status: 207}}
+		var taken []string
+		for _, id := range ids {
+			var n int
+			fmt.Sscan(id, &n)
+			h := fnv.New32a()
+			fmt.Fprint(h, r.Key, id)
+			a := fate(ingest.FateDelivered, 200)
+			switch {
+			case n%oftenBad == 2:
+				return ingest.Answer{}, &ingest.Reject{Reason: "whole", Answer: ingest.Answer{Status: 400}}
+			case n%oftenBad == 0:
+				a = fate(ingest.FateRefused, 422)
+			case n%oftenBad == 1:
+				a = fate(ingest.FateUnknown, 0)
+			case h.Sum32()%8 == 0:
+				a = fate(ingest.FateAgain, 503)
+			default:
+				taken = append(taken, id)
+			}
+			m.Records = append(m.Records, a)
+		}
+		if len(taken) > 0 {
+			tg.took(r.Key, taken)
+			tg.note(r.Key, strings.Join(taken, ","), string(r.Body))
+		}
+		return ingest.Answer{}, m
+	}
+}
+
+// mixedOften dies at one of its first requests, before or after it was taken,
+// unless it gets through.
+func mixedOften(t testing.TB) {
+	dir := t.TempDir()
+	tg := recallTarget(t, "s", journal(dir))
+	answer := byKey(tg)
+	n, at, after := 0, 1+rand.IntN(12), rand.IntN(2) == 0
+	tg.answer = func(r *ingest.Request, ids []string) (ingest.Answer, error) {
+		n++
+		if n == at && !after {
+			die()
+		}
+		ans, err := answer(r, ids)
+		if n == at {
+			die()
+		}
+		if rand.IntN(12) == 0 { // taken, and the answer is lost
+			return down(r, ids)
+		}
+		return ans, err
+	}
+	b := atDir(t, dir, "id", pipeline.SinkOptions{Name: "s", Sink: tg})
+	if err := b.once(); err != nil {
+		panic(err)
+	}
+	if err := b.ledger.Close(); err != nil {
+		panic(err)
+	}
+	os.Exit(0)
+}
+
+// Killed again and again, nothing is lost, nothing is taken under two keys, no
+// key has two bodies, and the books balance.
+func TestMixedSurvivesManyKills(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b := atDir(t, dir, "id")
+	if _, err := b.ledger.Accept(t.Context(), "p", "p", []ingest.Found{b.file("a.csv", numbers(0, oftenRecords))}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.ledger.Close(); err != nil {
+		t.Fatal(err)
+	}
+	kills := 0
+	for through := false; !through && kills < 6; kills++ {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		cmd := exec.CommandContext(ctx, os.Args[0])
+		cmd.Env = append(os.Environ(), childEnv+"="+dir, scenarioEnv+"=mixed often")
+		out, err := cmd.CombinedOutput()
+		cancel()
+		var ee *exec.ExitError
+		if through = err == nil; err != nil && (!errors.As(err, &ee) || ee.ExitCode() != -1) {
+			t.Fatalf("run %d: %v\n%s", kills, err, out)
+		}
+	}
+	tg := recallTarget(t, "s", journal(dir))
+	tg.answer = byKey(tg)
+	b = atDir(t, dir, "id", pipeline.SinkOptions{Name: "s", Sink: tg})
+	if err := b.once(); err != nil {
+		t.Fatal(err)
+	}
+	want := upTo(oftenRecords)
+	dead := int64(0)
+	for i := range oftenRecords {
+		if i%oftenBad < 3 {
+			delete(want, fmt.Sprint(i))
+			dead++
+		}
+	}
+	tg.has(t, want, true)
+	b.is(1, ingest.Done, ingest.Counts{Records: oftenRecords, Delivered: oftenRecords - dead, Dead: dead})
+	b.audit()
+	b.empty()
+	t.Logf("%d starts, %d requests", kills, len(tg.keys))
 }

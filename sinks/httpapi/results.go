@@ -83,6 +83,10 @@ type item struct {
 	told   bool   // there was one before
 }
 
+func newDecoder(r io.Reader) *jsontext.Decoder {
+	return jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
+
 // errNoList says that an answer holds something else than the list.
 var errNoList = errors.New("no list")
 
@@ -106,7 +110,7 @@ func (x *itemReader) read(resp *http.Response, n int, red *redactor) (head strin
 	}
 	beginning := &beginning{most: keptAnswer + red.longest}
 	bounded := &io.LimitedReader{R: from, N: limit}
-	dec := jsontext.NewDecoder(io.TeeReader(bounded, beginning), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	dec := newDecoder(io.TeeReader(bounded, beginning))
 	l = &list{items: make([]item, n)}
 	got, err := x.items(dec, l, red)
 	io.CopyN(io.Discard, src, maxDrain) // keeps the connection
@@ -141,17 +145,18 @@ func (x *itemReader) items(dec *jsontext.Decoder, l *list, red *redactor) (got i
 		return -1, err
 	}
 	texts := 0
+	var f finder
 	take := func(v jsontext.Value) {
 		at := got
 		if got++; x.index != nil {
-			if at = x.place(v); at < 0 {
+			if at = x.place(&f, v); at < 0 {
 				return
 			}
 		}
 		if at >= len(l.items) {
 			return // none of ours
 		}
-		it := x.item(v, red, keptText(texts))
+		it := x.item(&f, v, red, keptText(texts))
 		if old := &l.items[at]; old.told && old.status != it.status {
 			it = item{text: fmt.Sprintf("there are two results for it, with status %d and %d", old.status, it.status)}
 		}
@@ -164,7 +169,7 @@ func (x *itemReader) items(dec *jsontext.Decoder, l *list, red *redactor) (got i
 		if err != nil {
 			return 0, err
 		}
-		if len(x.path) == 0 && find(v, x.status) == nil {
+		if len(x.path) == 0 && f.find(v, x.status) == nil {
 			return -1, errNoList
 		}
 		take(v)
@@ -228,13 +233,25 @@ func descend(dec *jsontext.Decoder, path []string) error {
 	return nil
 }
 
-// find is a member of an item, nil where it has none.
-func find(v jsontext.Value, path []string) jsontext.Value {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(v), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if descend(dec, path) != nil {
+// A finder looks members of items up.
+type finder struct {
+	dec *jsontext.Decoder
+	buf bytes.Buffer
+}
+
+// find is a member of an item, nil where it has none. It is good until the next
+// one.
+func (f *finder) find(v jsontext.Value, path []string) jsontext.Value {
+	f.buf = *bytes.NewBuffer(v)
+	if f.dec == nil {
+		f.dec = newDecoder(&f.buf)
+	} else {
+		f.dec.Reset(&f.buf, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	}
+	if descend(f.dec, path) != nil {
 		return nil
 	}
-	out, err := dec.ReadValue()
+	out, err := f.dec.ReadValue()
 	if err != nil {
 		return nil
 	}
@@ -242,8 +259,8 @@ func find(v jsontext.Value, path []string) jsontext.Value {
 }
 
 // item reads one result.
-func (x *itemReader) item(v jsontext.Value, red *redactor, most int) item {
-	s := find(v, x.status)
+func (x *itemReader) item(f *finder, v jsontext.Value, red *redactor, most int) item {
+	s := f.find(v, x.status)
 	status, ok := statusOf(s)
 	switch {
 	case ok && x.taken(status):
@@ -254,7 +271,7 @@ func (x *itemReader) item(v jsontext.Value, red *redactor, most int) item {
 		return item{text: red.clean("its status is no HTTP status: "+clip(s, most+red.longest), most)}
 	}
 	text := v
-	if e := find(v, x.error); e != nil && e.Kind() != 'n' {
+	if e := f.find(v, x.error); e != nil && e.Kind() != 'n' {
 		text = e
 	}
 	if text.Kind() == '"' {
@@ -293,8 +310,8 @@ func statusOf(v jsontext.Value) (int, bool) {
 }
 
 // place is which record an item is about, -1 where it does not say.
-func (x *itemReader) place(v jsontext.Value) int {
-	text := strings.Trim(clip(find(v, x.index), 32), `"`)
+func (x *itemReader) place(f *finder, v jsontext.Value) int {
+	text := strings.Trim(clip(f.find(v, x.index), 32), `"`)
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 || text[0] == '+' {
 		return -1
