@@ -246,3 +246,27 @@ func TestDecoratorsKeepThePlacer(t *testing.T) {
 		t.Error("a Placer out of nothing")
 	}
 }
+
+// An answer record by record passes as it is, and the silence in it is kept.
+func TestMixedPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &ingest.Mixed{
+			Answer: ingest.Answer{Status: 207}, Records: make([]ingest.RecordAnswer, 2),
+			Later: &ingest.RetryAfter{At: time.Now().Add(time.Hour), Reason: "busy"},
+		}
+		next := &script{answers: []error{m, nil}}
+		s := sinks.Gate(next, sinks.NewGates(), "host")
+		var got *ingest.Mixed
+		if _, err := s.Send(t.Context(), orders()); !errors.As(err, &got) || got != m || ingest.AnswerOf(err).Status != 207 {
+			t.Errorf("%v", err)
+		}
+		var ra *ingest.RetryAfter
+		if _, err := s.Send(t.Context(), orders()); !errors.As(err, &ra) || next.asked() != 1 {
+			t.Errorf("within the silence: %v, asked %d times", err, next.asked())
+		}
+		time.Sleep(time.Hour)
+		if _, err := s.Send(t.Context(), orders()); err != nil {
+			t.Errorf("after it: %v", err)
+		}
+	})
+}

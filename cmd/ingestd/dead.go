@@ -188,7 +188,7 @@ func (a *app) deadShow() *cobra.Command {
 				line("status", l.Status)
 				line("answer", printable(l.Answer))
 				if l.Uncertain {
-					line("uncertain", "the target may have it: its last try had no answer")
+					line("uncertain", "the target may have it: no answer said what became of it")
 				}
 				fmt.Fprintf(a.out, "%s\n\n%s\n", t.Render(), printable(string(l.Bytes())))
 				return nil
