@@ -138,7 +138,7 @@ func (q *queue) remain(l *load, m *ingest.Mixed, d deal, s *ingest.Settlement, t
 	q.landed(nil)
 	rest.fails++
 	rest.due = b.until
-	stays := b.until.Sub(time.Now()) <= memoryWait
+	stays := time.Until(b.until) <= memoryWait
 	q.mu.Lock()
 	if b.silence && b.until.After(q.silence) {
 		q.silence = b.until

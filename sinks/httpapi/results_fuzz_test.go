@@ -64,6 +64,13 @@ func FuzzResults(f *testing.F) {
 	})
 }
 
+// However many reasons there are, what is kept of them is bounded.
+func TestReasonsAreBounded(t *testing.T) {
+	if a, b := cut(longTexts), cut(longTexts+1); a != keptAnswer || b != shortText {
+		t.Errorf("%d, then %d bytes of a reason are kept", a, b)
+	}
+}
+
 // BenchmarkResults reads the answer to 500 records of which 7 were refused.
 func BenchmarkResults(b *testing.B) {
 	var body bytes.Buffer
