@@ -307,3 +307,35 @@ func TestMixedKeepsSilence(t *testing.T) {
 		b.is(1, ingest.Done, ingest.Counts{Records: 250, Delivered: 246, Dead: 4, Had: 2})
 	})
 }
+
+// A replay of refused letters is under new keys, halves included: a target that
+// remembers its answers would refuse mended records for ever.
+func TestReplayedHalvesHaveNewKeys(t *testing.T) {
+	t.Parallel()
+	tg := newTarget()
+	tg.answer = refuse(422, "1", "2", "3")
+	b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg})
+	if err := b.once(b.file("a.csv", numbers(0, 8))); err != nil {
+		t.Fatal(err)
+	}
+	old := map[string]bool{}
+	for key := range tg.keys {
+		old[key] = true
+	}
+	no := refuse(422, "2")
+	tg.set(func(r *ingest.Request, ids []string) (ingest.Answer, error) {
+		if old[r.Key] {
+			t.Errorf("%v are sent under a key that they were refused under", ids)
+		}
+		return no(r, ids)
+	})
+	e, stop := b.daemon()
+	if _, err := e.ReplayLetters(t.Context(), 1, b.letters(), false); err != nil {
+		t.Fatal(err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.is(1, ingest.Done, ingest.Counts{Records: 8, Delivered: 7, Dead: 1})
+	b.audit()
+}
