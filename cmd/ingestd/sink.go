@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"ingestd/cmd/internal/daemon"
 	"ingestd/ingest/admin"
 
 	"github.com/spf13/cobra"
@@ -70,6 +71,21 @@ answers "not now".`,
 			}
 			return nil
 		},
+	}
+	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		path, err := a.configPath()
+		if err != nil || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		cfg, _ := daemon.Load(path)
+		if cfg == nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		names := make([]string, len(cfg.Sinks))
+		for i := range cfg.Sinks {
+			names[i] = cfg.Sinks[i].Name
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
 	}
 	cmd.Flags().StringVar(&method, "method", http.MethodHead, "what to send: HEAD, OPTIONS or GET")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one object")

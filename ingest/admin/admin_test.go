@@ -24,7 +24,7 @@ import (
 func handler(b *books, d *desk) http.Handler {
 	return admin.Handler(admin.Options{
 		Query:   b,
-		Actions: admin.Actions{Status: d, Holds: d, Replays: d, Letters: d, Keys: d, Control: d, Ledger: d},
+		Actions: admin.Actions{Status: d, Holds: d, Replays: d, Letters: d, Keys: d, Control: d, Ledger: d, Sinks: d},
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ingestd_up 1\n") }),
 		Log:     slog.New(slog.DiscardHandler),
 	})
@@ -183,6 +183,7 @@ func TestActions(t *testing.T) {
 				{"run-now orders", func() error { return c.RunNow(ctx, "orders") }},
 				{"stats", func() error { _, err := c.LedgerStats(ctx); return err }},
 				{"prune", func() error { _, err := c.LedgerPrune(ctx); return err }},
+				{"sink test crm GET", func() error { _, err := c.SinkTest(ctx, "crm", "GET"); return err }},
 				{"backup /x/y", func() error { return c.LedgerBackup(ctx, "/x/y") }},
 			} {
 				if err := step.do(); err != nil {
@@ -285,6 +286,9 @@ func TestUnsupported(t *testing.T) {
 	c := admin.Local(admin.Handler(admin.Options{Query: sample()}))
 	if got := statusOf(t, c.Reload(t.Context())); got != http.StatusNotImplemented {
 		t.Errorf("reload where nothing can: %d", got)
+	}
+	if _, err := c.SinkTest(t.Context(), "crm", ""); statusOf(t, err) != http.StatusNotImplemented {
+		t.Errorf("sink test: %v", err)
 	}
 	if got := statusOf(t, c.Release(t.Context(), 1)); got != http.StatusNotImplemented {
 		t.Errorf("release where nothing can: %d", got)

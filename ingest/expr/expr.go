@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,6 +58,7 @@ type Error struct {
 	Line    int // in the expression, from 1
 	Column  int // in characters, from 1
 	Source  string
+	Names   []string // where a name is unknown, those that are known
 }
 
 func (e *Error) Error() string {
@@ -100,7 +102,11 @@ func Compile(source string, o Options) (*Program, error) {
 		lang.DisableBuiltin("now"), lang.DisableBuiltin("timezone"),
 		lang.Patch(&patch{fold: o.Fold, done: map[*ast.PredicateNode]bool{}}))
 	if err != nil {
-		return nil, compileError(source, err)
+		e := compileError(source, err)
+		if strings.HasPrefix(e.Message, "unknown name ") {
+			e.Names = slices.Sorted(maps.Keys(o.Names))
+		}
+		return nil, e
 	}
 	if t := p.Node().Type(); o.Bool && t != nil && t.Kind() != reflect.Bool && t.Kind() != reflect.Interface {
 		return nil, &Error{Message: fmt.Sprintf("the expression is %s, neither true nor false", word(t)), Line: 1, Column: 1, Source: source}
@@ -108,7 +114,7 @@ func Compile(source string, o Options) (*Program, error) {
 	return &Program{p}, nil
 }
 
-func compileError(source string, err error) error {
+func compileError(source string, err error) *Error {
 	e := &Error{Message: err.Error(), Line: 1, Column: 1, Source: source}
 	var at *file.Error
 	if errors.As(err, &at) {

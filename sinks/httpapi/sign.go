@@ -89,7 +89,7 @@ func newSigner(a Auth) (*signer, error) {
 		return nil, errors.New("prefix: holds what cannot stand in a header")
 	}
 	if slices.Contains(g.signed, wordTimestamp) && g.timeHeader == "" && !strings.Contains(g.prefix, wordTimestamp) {
-		return nil, errors.New("signed: holds {timestamp}, which the target must be told: set `timestamp_header`, or put {timestamp} into `prefix`")
+		return nil, errors.New("signed: `signed` holds {timestamp}, which the target must be told: set `timestamp_header`, or put {timestamp} into `prefix`")
 	}
 	return g, nil
 }

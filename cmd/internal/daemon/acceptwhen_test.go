@@ -55,13 +55,13 @@ func TestExpressionsHavePlaces(t *testing.T) {
 	const tail = "\npipelines: {p: {source: {type: dir, path: drop}, sinks: [out]}}\n"
 	t.Setenv("WORD", "canary-word")
 	for name, c := range map[string]struct{ yaml, want string }{
-		"quoted":       {"sinks: {out: {type: http, url: \"http://x.example\", accept_when: 'status == 200 && bdy.ok'}}", ":1:83: unknown name bdy"},
+		"quoted":       {"sinks: {out: {type: http, url: \"http://x.example\", accept_when: 'status == 200 && bdy.ok'}}", ":1:83: unknown name bdy (valid here: body, headers, status)"},
 		"plain":        {"sinks:\n  out:\n    type: http\n    url: http://x.example\n    accept_when: body.ok == tru", ":5:29: unknown name tru"},
 		"block":        {"sinks:\n  out:\n    type: http\n    url: http://x.example\n    accept_when: |\n      body.ok &&\n        bdy.ok", ":7:9: unknown name bdy"},
 		"escaped":      {"sinks: {out: {type: http, url: \"http://x.example\", accept_when: \"\\\"a\\\" == bdy\"}}", ":1:65: unknown name bdy"},
 		"type":         {"sinks: {out: {type: http, url: \"http://x.example\", accept_when: 'status + 1'}}", ":1:66: the expression is a number"},
 		"interpolated": {"sinks: {out: {type: http, url: \"http://x.example\", accept_when: \"${env:WORD} == 1\"}}", ":1:65: `accept_when`, with what"},
-		"signed":       {"sinks: {out: {type: http, url: \"http://x.example\", auth: {type: hmac, header: x-sig, secret: abc, signed: \"{timestamp}\"}}}", ":1:107: holds {timestamp}"},
+		"signed":       {"sinks: {out: {type: http, url: \"http://x.example\", auth: {type: hmac, header: x-sig, secret: abc, signed: \"{timestamp}\"}}}", ":1:107: `signed` holds {timestamp}"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg, problems := loadText(t, c.yaml+tail)

@@ -74,7 +74,11 @@ func (c *checks) add(path string, err error) {
 	}
 	var ee *expr.Error
 	if errors.As(err, &ee) {
-		c.found = append(c.found, c.cfg.ProblemIn(path, ee.Line, ee.Column, ee.Message, ""))
+		hint := ""
+		if len(ee.Names) > 0 {
+			hint = "valid here: " + strings.Join(ee.Names, ", ")
+		}
+		c.found = append(c.found, c.cfg.ProblemIn(path, ee.Line, ee.Column, ee.Message, hint))
 		return
 	}
 	c.found = append(c.found, c.cfg.Problem(path, message, ""))
