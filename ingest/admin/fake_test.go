@@ -130,6 +130,7 @@ func (d *desk) Stats(context.Context) (*admin.LedgerStats, error) {
 func (d *desk) Prune(context.Context) (*admin.PruneResult, error) {
 	return &admin.PruneResult{Files: 2}, d.note("prune")
 }
+
 func (d *desk) TestSink(_ context.Context, name, method string) (*admin.SinkTest, error) {
 	return &admin.SinkTest{Sink: name, Outcome: "reached"}, d.note("sink test %s %s", name, method)
 }
