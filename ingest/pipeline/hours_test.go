@@ -259,3 +259,35 @@ func TestManyArrivalsByDay(t *testing.T) {
 		b.audit()
 	})
 }
+
+// A person who has mended a stopped sink does not wait for the next try.
+func TestResumeTriesAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, lanes := range []int{0, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			tg := newTarget()
+			tg.answer = func(*ingest.Request, []string) (ingest.Answer, error) {
+				return ingest.Answer{}, &ingest.Halt{Reason: "401"}
+			}
+			b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg})
+			b.plan.Sinks[0].OrderBy, b.plan.Sinks[0].Lanes = []string{"name"}, lanes
+			e, stop := b.daemon()
+			ids := b.accept(e, b.file("a.csv", numbers(0, 1000)))
+			time.Sleep(time.Hour)
+			if h := e.Health()[0]; h.State != "stopped" {
+				t.Errorf("%+v", h)
+			}
+			tg.set(nil)
+			mended := time.Now()
+			e.ResumeSink("s", mended)
+			b.ended(ids...)
+			if took := time.Since(mended); took > 10*time.Second {
+				t.Errorf("it was tried after %s", took)
+			}
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+			tg.has(t, upTo(1000), false)
+		})
+	}
+}

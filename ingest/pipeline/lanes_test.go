@@ -358,3 +358,48 @@ func TestDesertedLanes(t *testing.T) {
 	}
 	b.audit()
 }
+
+// Under other settings a value is in another lane: what began before ends first.
+func TestLanesChange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tg := newTarget()
+		tg.answer = func(r *ingest.Request, ids []string) (ingest.Answer, error) {
+			if id, _ := strconv.Atoi(ids[0]); customer(id)%3 == 0 {
+				return down(r, ids)
+			}
+			return ingest.Answer{}, nil
+		}
+		b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg, RetryInitial: time.Second, RetryMax: time.Minute})
+		old := *b.plan
+		old.Sinks = slices.Clone(b.plan.Sinks)
+		old.Sinks[0].OrderBy, old.Sinks[0].Lanes = []string{"customer"}, 7
+		now := b.plan
+		b.plan = &old
+		e, stop := b.daemon()
+		ids := b.accept(e, b.file("a.csv", orders(0, 500)))
+		time.Sleep(10 * time.Minute)
+		if n := tg.count(); n == 0 || n == 500 {
+			t.Fatalf("%d records before the change", n)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		b.reopen()
+		b.plan, now.Snapshot = now, []byte("v2")
+		ordered(b, 0, 3)
+		b.mod = func(o *pipeline.Options) { o.Compile = func([]byte) (*pipeline.Plan, error) { return &old, nil } }
+		e, stop = b.daemon()
+		ids = append(ids, b.accept(e, b.file("b.csv", orders(500, 1000)), b.file("c.csv", orders(1000, 1100)))...)
+		time.Sleep(10 * time.Minute)
+		tg.set(nil)
+		b.ended(ids...)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		tg.inOrder(t)
+		tg.has(t, upTo(1100), true)
+		b.audit()
+		b.empty()
+	})
+}
