@@ -106,7 +106,7 @@ func window(t *testing.T, restart bool) {
 			t.Fatal(err)
 		}
 		b.reopen()
-		e, stop = b.daemon()
+		_, stop = b.daemon()
 	}
 	b.ended(ids...)
 	if err := stop(); err != nil {

@@ -236,6 +236,11 @@ func (q *queue) next(now time.Time) (l *load, at time.Time) {
 	case l != nil:
 	case len(q.ready)+len(q.waiting) == 0:
 		return nil, at
+	case alone && !q.strict() && len(q.ready) > 0 && !q.ready[0].due.After(now):
+		// One that did not fail yet finds out more: a sink that fails on the same
+		// batch again and again may be well.
+		l = q.ready[0]
+		q.ready = slices.Delete(q.ready, 0, 1)
 	case len(q.waiting) > 0 && !q.waiting[0].due.After(now):
 		l = q.waiting[0]
 		q.waiting = slices.Delete(q.waiting, 0, 1)

@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -241,5 +242,36 @@ func TestSinksKeepTheirOwnProgress(t *testing.T) {
 		b.is(ids[0], ingest.Done, ingest.Counts{Records: 3000, Delivered: 3000})
 		b.audit()
 		b.empty()
+	})
+}
+
+// A batch that a target fails on, again and again, does not keep it from being
+// found well: what comes later is delivered.
+func TestOneBadBatchStopsNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tg := newTarget()
+		tg.answer = func(r *ingest.Request, ids []string) (ingest.Answer, error) {
+			if slices.Contains(ids, "5") {
+				return down(r, ids)
+			}
+			return ingest.Answer{}, nil
+		}
+		b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg, RetryInitial: 500 * time.Millisecond, RetryMax: time.Minute, GiveUpAfter: time.Hour})
+		e, stop := b.daemon()
+		bad := b.accept(e, b.file("a.csv", numbers(0, 10)))
+		time.Sleep(10 * time.Minute)
+		start := time.Now()
+		for i := range 5 {
+			b.ended(b.accept(e, b.file(fmt.Sprintf("%d.csv", i), numbers(10+i*10, 20+i*10)))...)
+		}
+		if took := time.Since(start); took > 6*time.Minute {
+			t.Errorf("the others took %s", took)
+		}
+		b.ended(bad...)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		b.audit()
 	})
 }
