@@ -66,7 +66,7 @@ func FuzzResults(f *testing.F) {
 
 // However many reasons there are, what is kept of them is bounded.
 func TestReasonsAreBounded(t *testing.T) {
-	if a, b := cut(longTexts), cut(longTexts+1); a != keptAnswer || b != shortText {
+	if a, b := keptText(longTexts), keptText(longTexts+1); a != keptAnswer || b != shortText {
 		t.Errorf("%d, then %d bytes of a reason are kept", a, b)
 	}
 }
