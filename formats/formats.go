@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 
 	"ingestd/formats/csvfmt"
@@ -60,8 +61,12 @@ type Spec struct {
 	JSON     jsonfmt.Options
 	XML      xmlfmt.Options
 	XLSX     xlsxfmt.Options
-	Limits   Limits
-	TempDir  string // where spooled bytes go; "" = the system's
+	// Trailer is what the last line of a text that is not empty must match. It is
+	// no record; its group "count", where it has one, is how many there are. Nil:
+	// none.
+	Trailer *regexp.Regexp
+	Limits  Limits
+	TempDir string // where spooled bytes go; "" = the system's
 }
 
 // Limits bound what one file may cost. Zero fields take the defaults; a limit
@@ -127,6 +132,9 @@ func (s Spec) Check() error {
 		return fmt.Errorf("format %q: not one of %q", s.Type, Types())
 	}
 	var errs []error
+	if s.Trailer != nil && (s.Type == XLSX || s.Type == Raw) {
+		errs = append(errs, fmt.Errorf("format %s: a trailer is the last line of a text", s.Type))
+	}
 	if s.Encoding != "" {
 		_, err := lookup(s.Encoding)
 		errs = append(errs, err)
@@ -176,6 +184,7 @@ type opener struct {
 	closers []io.Closer
 	notes   []ingest.Note
 	text    *encodingFound // nil for what is no text
+	trailer *trailer       // nil: none was asked for, or there is no text yet
 }
 
 func (o *opener) note(what, value, why string) {
@@ -195,6 +204,9 @@ func (o *opener) close() error {
 func (o *opener) reader(r ingest.Reader, err error) (ingest.Reader, error) {
 	if err != nil {
 		return nil, err
+	}
+	if o.trailer != nil {
+		r = &counted{Reader: r, t: o.trailer}
 	}
 	return &reader{Reader: r, found: o}, nil
 }
@@ -220,6 +232,9 @@ func (o *opener) open(in ingest.Input) (ingest.Reader, error) {
 
 // empty is the reader of a file of no bytes.
 func (o *opener) empty() (ingest.Reader, error) {
+	if err := o.noTrailer(); err != nil {
+		return nil, err
+	}
 	format := o.spec.Type
 	if format == "" || format == Auto {
 		format = cmp.Or(typeByName(o.name), CSV)
@@ -229,6 +244,9 @@ func (o *opener) empty() (ingest.Reader, error) {
 }
 
 func (o *opener) openWorkbook(in ingest.Input) (ingest.Reader, error) {
+	if o.spec.Trailer != nil {
+		return nil, refuse(XLSX, "the file is an Excel workbook, which has no last line for a trailer; take `proof.trailer` out for it")
+	}
 	if t := o.spec.Type; t != "" && t != Auto && t != XLSX {
 		return nil, refuse(t, "the file is an Excel workbook; set `format: xlsx`, or ask the sender for %s", t)
 	}
@@ -259,6 +277,7 @@ func (o *opener) openText(raw *bufio.Reader) (ingest.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	text = o.trailed(text)
 	head, _ = text.Peek(headSize)
 	if len(head) == 0 {
 		if _, err := text.Peek(1); err != nil && err != io.EOF {
