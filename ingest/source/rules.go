@@ -34,9 +34,13 @@ type Rules struct {
 	Recursive bool
 	Settle    time.Duration
 	DoneFile  string // "{name}.done"; "": none
-	Order     string // ByModTime (the default) or ByName
-	MaxSize   int64  // bytes; 0: no limit
-	Limit     int    // names followed at once; 0: DefaultLimit
+	// Sidecar is a file with the checksum of its file: "{name}.sha256"; "": none.
+	// A file is not ripe before it stands; whether they match is for the owner to
+	// see (ParseChecksum) and to say (Tracker.Unproven).
+	Sidecar string
+	Order   string // ByModTime (the default) or ByName
+	MaxSize int64  // bytes; 0: no limit
+	Limit   int    // names followed at once; 0: DefaultLimit
 }
 
 // DefaultIgnore is the contract's list.
@@ -49,7 +53,46 @@ type Filter struct {
 	match, ignore []glob
 	known         func(string) bool
 	recursive     bool
-	pre, post     string // around the name in done_file; both empty: none
+	done, side    companion
+}
+
+// A companion is the pattern of names of files that stand beside others: what
+// comes before a name and after it. Both empty: there is none.
+type companion struct{ pre, post string }
+
+func newCompanion(key, pattern string) (c companion, err error) {
+	if pattern == "" {
+		return c, nil
+	}
+	pre, post, ok := strings.Cut(pattern, "{name}")
+	switch {
+	case !ok || pre+post == "":
+		err = fmt.Errorf(`%s: %q must hold {name} and more, as in "{name}.done"`, key, pattern)
+	case strings.ContainsAny(pre+post, "/{}"):
+		err = fmt.Errorf("%s: %q must be a file name with one {name}", key, pattern)
+	}
+	return companion{pre, post}, err
+}
+
+// of returns the file that name is a companion of.
+func (c companion) of(name string) (data string, ok bool) {
+	if c == (companion{}) {
+		return "", false
+	}
+	dir, base := path.Split(name)
+	if len(base) <= len(c.pre)+len(c.post) || !strings.HasPrefix(base, c.pre) || !strings.HasSuffix(base, c.post) {
+		return "", false
+	}
+	return dir + base[len(c.pre):len(base)-len(c.post)], true
+}
+
+// to is the companion's name for a file; "" where there is none.
+func (c companion) to(name string) string {
+	if c == (companion{}) {
+		return ""
+	}
+	dir, base := path.Split(name)
+	return dir + c.pre + base + c.post
 }
 
 type glob struct {
@@ -79,15 +122,13 @@ func NewFilter(r Rules) (*Filter, error) {
 	}
 	f.match = compile("match", r.Match)
 	f.ignore = compile("ignore", ignore)
-	if r.DoneFile != "" {
-		var ok bool
-		f.pre, f.post, ok = strings.Cut(r.DoneFile, "{name}")
-		switch {
-		case !ok || f.pre+f.post == "":
-			errs = append(errs, fmt.Errorf(`done_file: %q must hold {name} and more, as in "{name}.done"`, r.DoneFile))
-		case strings.ContainsAny(f.pre+f.post, "/{}"):
-			errs = append(errs, fmt.Errorf("done_file: %q must be a file name with one {name}", r.DoneFile))
-		}
+	var err error
+	f.done, err = newCompanion("done_file", r.DoneFile)
+	errs = append(errs, err)
+	f.side, err = newCompanion("sidecar", r.Sidecar)
+	errs = append(errs, err)
+	if r.Sidecar != "" && r.Sidecar == r.DoneFile {
+		errs = append(errs, fmt.Errorf("sidecar: %q is the done_file", r.Sidecar))
 	}
 	switch r.Order {
 	case "", ByModTime, ByName:
@@ -101,7 +142,7 @@ func NewFilter(r Rules) (*Filter, error) {
 }
 
 // Wants reports whether a file of this name is to be listed: a file to take
-// up, or a done_file.
+// up, a done_file or a sidecar.
 func (f *Filter) Wants(name string) bool {
 	dir, base := path.Split(name)
 	if dir != "" && !f.Enters(strings.TrimSuffix(dir, "/")) {
@@ -117,6 +158,9 @@ func (f *Filter) WantsBase(dir, base string) bool {
 		return false
 	}
 	if _, ok := f.Marks(base); ok {
+		return true
+	}
+	if _, ok := f.Proves(base); ok {
 		return true
 	}
 	whole, last := fold(dir+base), fold(base)
@@ -149,25 +193,21 @@ func (f *Filter) Enters(dir string) bool {
 }
 
 // Marks reports whether name is that of a done_file, and of which file.
-func (f *Filter) Marks(name string) (data string, ok bool) {
-	if f.pre == "" && f.post == "" {
-		return "", false
-	}
-	dir, base := path.Split(name)
-	if len(base) <= len(f.pre)+len(f.post) || !strings.HasPrefix(base, f.pre) || !strings.HasSuffix(base, f.post) {
-		return "", false
-	}
-	return dir + base[len(f.pre):len(base)-len(f.post)], true
-}
+func (f *Filter) Marks(name string) (data string, ok bool) { return f.done.of(name) }
 
 // Marker is the name of the done_file for a file; "" where none is asked for.
-func (f *Filter) Marker(name string) string {
-	if f.pre == "" && f.post == "" {
-		return ""
+func (f *Filter) Marker(name string) string { return f.done.to(name) }
+
+// Proves reports whether name is that of a sidecar, and of which file.
+func (f *Filter) Proves(name string) (data string, ok bool) {
+	if _, ok := f.done.of(name); ok {
+		return "", false
 	}
-	dir, base := path.Split(name)
-	return dir + f.pre + base + f.post
+	return f.side.of(name)
 }
+
+// Sidecar is the name of the sidecar for a file; "" where none is asked for.
+func (f *Filter) Sidecar(name string) string { return f.side.to(name) }
 
 func anyGlob(gs []glob, whole, last string) bool {
 	for _, g := range gs {

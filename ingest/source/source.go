@@ -8,6 +8,8 @@
 //     monotonic clock, saw the same size, mtime and inode with no other state
 //     in between, or when its done_file is there. A settle of zero takes it at
 //     the first look, for folders that files are renamed into.
+//   - Where a sidecar is asked for, a file without one is not ripe, and one that
+//     its owner found to be Unproven is not before it or its sidecar changes.
 //   - A file with a second hard link is not ripe: a rename by link and unlink
 //     is still under way, or it belongs elsewhere too.
 //   - Notifications are hints, the listing decides: a file that no hint told of
@@ -64,6 +66,7 @@ const (
 	StillOpen                  // unchanged but open for writing; taken up nevertheless
 	Unsettled                  // still changing when a sweep ended
 	TooMany                    // the folder has more names than are followed at once
+	Unproven                   // is not what its sidecar or trailer says
 )
 
 func (k Kind) String() string {
@@ -82,6 +85,8 @@ func (k Kind) String() string {
 		return "unsettled"
 	case TooMany:
 		return "too many names"
+	case Unproven:
+		return "unproven"
 	}
 	return fmt.Sprintf("problem %d", uint8(k))
 }

@@ -26,7 +26,7 @@ const (
 //
 // Its owner lists (Scan) or looks at single names (Look, Gone), takes what is
 // Ripe, and says of each file how that went: Gone (it was moved away), Taken
-// (it was taken up and stays), Again, Busy or Refuse.
+// (it was taken up and stays), Again, Busy, Unproven or Refuse.
 type Tracker struct {
 	rules  Rules
 	filter *Filter
@@ -37,6 +37,7 @@ type Tracker struct {
 	queue  queue // the items that are to be looked at by some time
 	ready  []*item
 	marks  map[string]uint64 // file → the scan that last saw its done_file
+	sides  map[string]*side  // file → its sidecar
 	taken  map[mark]uint64   // state of a file that stays → the scan that last saw it
 	seeds  [2]maphash.Seed
 
@@ -51,6 +52,13 @@ type Tracker struct {
 // that no two states ever share one.
 type mark [2]uint64
 
+// A side is the sidecar of a file.
+type side struct {
+	Entry
+	since time.Duration // the first look that saw it in this state
+	scan  uint64
+}
+
 // An item is a file that is pending.
 type item struct {
 	Entry
@@ -62,6 +70,7 @@ type item struct {
 	scan   uint64
 	tries  uint8 // failed ones to take it
 	told   Kind  // the problem that was told about this state
+	doubt  error // why it is unproven in this state and its sidecar's
 	void   bool  // the state is not to be built on: the next look begins anew
 	ready  bool
 	listed bool // in Tracker.ready, ready or not
@@ -89,6 +98,7 @@ func NewTracker(rules Rules, tell func(*Problem)) (*Tracker, error) {
 		scan:   1,
 		items:  map[string]*item{},
 		marks:  map[string]uint64{},
+		sides:  map[string]*side{},
 		taken:  map[mark]uint64{},
 		seeds:  [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 	}, nil
@@ -123,6 +133,11 @@ func (t *Tracker) Scan(ctx context.Context, l Lister) error {
 			t.unmark(name)
 		}
 	}
+	for name, s := range t.sides {
+		if s.scan != t.scan {
+			t.unprove(name)
+		}
+	}
 	for m, scan := range t.taken {
 		if scan != t.scan {
 			delete(t.taken, m)
@@ -137,6 +152,10 @@ func (t *Tracker) Scan(ctx context.Context, l Lister) error {
 func (t *Tracker) Look(e Entry) {
 	if data, ok := t.filter.Marks(e.Name); ok {
 		t.lookMarker(data, e)
+		return
+	}
+	if data, ok := t.filter.Proves(e.Name); ok {
+		t.lookSidecar(data, e)
 		return
 	}
 	if !e.Mode.IsRegular() {
@@ -198,6 +217,10 @@ func (t *Tracker) Gone(name string) {
 		t.unmark(data)
 		return
 	}
+	if data, ok := t.filter.Proves(name); ok {
+		t.unprove(data)
+		return
+	}
 	if it := t.items[name]; it != nil {
 		t.drop(name, it)
 	}
@@ -221,7 +244,7 @@ func (t *Tracker) drop(name string, it *item) {
 func (t *Tracker) judge(it *item, now time.Duration) {
 	marked, settled := t.marked(it.Name), it.since+t.rules.Settle
 	switch {
-	case t.rules.DoneFile != "" && !marked:
+	case t.rules.DoneFile != "" && !marked, t.rules.Sidecar != "" && t.sides[it.Name] == nil:
 		t.unready(it, never)
 	case it.Links > 1:
 		if now-it.linked >= LinkedFor {

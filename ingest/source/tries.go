@@ -69,11 +69,11 @@ func (t *Tracker) Refuse(name string, kind Kind, err error) {
 }
 
 // Pending reports whether anything is about to become ripe by itself, for
-// sweeps: not what is a problem, waits for its done_file or has another link.
+// sweeps: not what is a problem, unproven, waits for its done_file or has another link.
 func (t *Tracker) Pending() bool {
 	now := t.now()
 	for _, it := range t.queue {
-		if it.told == 0 && (it.Links <= 1 || now-it.linked < t.rules.Settle+time.Second) {
+		if it.told == 0 && it.doubt == nil && (it.Links <= 1 || now-it.linked < t.rules.Settle+time.Second) {
 			return true
 		}
 	}
@@ -88,6 +88,8 @@ func (t *Tracker) Leave() {
 	for _, it := range t.queue {
 		switch {
 		case it.told != 0:
+		case it.doubt != nil:
+			t.say(it, Unproven, it.doubt)
 		case it.Links > 1:
 			t.say(it, Linked, errLinked)
 		default:
