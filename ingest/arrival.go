@@ -58,6 +58,9 @@ type Found struct {
 	Device  uint64    // with Inode: the very file at Path
 	Inode   uint64
 	FoundAt time.Time
+	// Refused says why its source knows it not to be whole: it ends failed with
+	// this, unread. "" = the source knows of nothing.
+	Refused string
 	Keep    bool // Path is the user's own file: never moved or deleted, whatever when_done says
 	// Replay asks for an arrival to be taken up again.
 	Replay *Replay
@@ -84,7 +87,7 @@ type Arrival struct {
 	Counts     Counts
 	Starts     int    // how often it was begun without a settled batch since
 	Released   bool   // a person said release
-	Error      string // why it is held or failed
+	Error      string // why it is held, failed, or waits to be refused
 	Away       Disposition
 	PutAway    bool // Away was carried out
 }

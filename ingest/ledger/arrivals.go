@@ -33,10 +33,10 @@ func (l *Ledger) Accept(ctx context.Context, pipeline, scopeName string, found [
 				at = l.now()
 			}
 			res, err := t.exec(`INSERT INTO arrivals (pipeline, scope, source, name, origin, path, size, mtime, device, inode,
-				keep, replay_of, replay_first, replay_last, replay_force, state, found_at)
-				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?)`,
+				keep, replay_of, replay_first, replay_last, replay_force, state, error, found_at)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?)`,
 				pipeline, s.id, f.Source, []byte(f.Name), []byte(f.Origin), []byte(f.Path), f.Size, f.ModTime.UnixNano(),
-				int64(f.Device), int64(f.Inode), f.Keep, of, first, last, force, at.UnixMicro())
+				int64(f.Device), int64(f.Inode), f.Keep, of, first, last, force, f.Refused, at.UnixMicro())
 			if err == nil {
 				ids[i], err = res.LastInsertId()
 			}

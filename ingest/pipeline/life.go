@@ -112,6 +112,9 @@ func (e *Engine) guide(ctx context.Context, id int64, slot *slot) error {
 	if a.State.Ended() || a.State == ingest.Held {
 		return nil // it was enqueued twice: accepted while the engine began
 	}
+	if a.State == ingest.Waiting && a.Error != "" {
+		return e.end(ctx, a, ingest.Ending{State: ingest.Failed, Error: a.Error})
+	}
 	e.mark(id, &outset{size: a.Size})
 	if wait := e.crashLoop(a); wait > 0 {
 		e.mu.Lock()

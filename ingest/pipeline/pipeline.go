@@ -41,7 +41,10 @@ type Plan struct {
 	BadLimit  float64 // share of the first 1,000 records; 1 = never hold
 	// RejectFile refuses a file whole when one of its records is bad.
 	RejectFile bool
-	Sinks      []SinkPlan
+	// Whole reads a file to its end before anything of it is sent: only there it
+	// says whether it is whole.
+	Whole bool
+	Sinks []SinkPlan
 }
 
 // A SinkPlan is how records become the requests of one sink.

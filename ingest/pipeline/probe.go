@@ -16,8 +16,9 @@ const (
 )
 
 // probe looks at the beginning of an arrival before anything of it is claimed:
-// a header that lacks what is needed, or too many bad records, hold it. Under
-// reject_file all of it is read, and one bad record refuses it.
+// a header that lacks what is needed, or too many bad records, hold it. Where
+// the plan asks for the whole, all of it is read. Under reject_file it is, too,
+// and one bad record refuses it.
 func (r *run) probe() (err error) {
 	defer r.caught(&err)
 	in, err := openInput(&r.a)
@@ -51,7 +52,8 @@ func (r *run) probe() (err error) {
 		block.drop()
 		desk.clear()
 	}()
-	for r.plan.RejectFile || n < probeRecords {
+	all := r.plan.RejectFile || r.plan.Whole
+	for all || n < probeRecords {
 		err := reader.Read(r.ctx, c)
 		if !checked {
 			checked = true
@@ -82,7 +84,7 @@ func (r *run) probe() (err error) {
 			break
 		}
 		var re *ingest.ReadError
-		if err != nil && (r.plan.RejectFile || !errors.As(err, &re)) {
+		if err != nil && (all || !errors.As(err, &re)) {
 			return err // nothing of it was sent
 		}
 		if err != nil {

@@ -231,6 +231,40 @@ func TestRejectFile(t *testing.T) {
 	}
 }
 
+// Where only its end says whether a file is whole, it is read to there before
+// anything of it is sent; what its source refused is not read at all.
+func TestWhole(t *testing.T) {
+	t.Parallel()
+	tg := newTarget()
+	b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg})
+	b.plan.Whole = true
+	good := b.plan.Open
+	b.plan.Open = meddle(good, "cut.csv", func(n int) error {
+		if n == 6 {
+			return &ingest.ReadError{Format: "csv", Reason: "it has no trailer"}
+		}
+		return nil
+	})
+	if err := b.once(b.file("cut.csv", numbers(0, 4000))); err != nil {
+		t.Fatal(err)
+	}
+	if tg.sends != 0 {
+		t.Errorf("%d requests for a file that is cut short", tg.sends)
+	}
+	refused := b.file("refused.csv", numbers(4000, 4010))
+	refused.Refused = "another sum"
+	if err := b.once(refused, b.file("good.csv", numbers(0, 4000))); err != nil {
+		t.Fatal(err)
+	}
+	b.is(1, ingest.Failed, ingest.Counts{})
+	if a := b.is(2, ingest.Failed, ingest.Counts{}); a.Error != "another sum" {
+		t.Errorf("error %q", a.Error)
+	}
+	b.is(3, ingest.Done, ingest.Counts{Records: 4000, Delivered: 4000})
+	tg.has(t, between(0, 4000), false)
+	b.audit()
+}
+
 // A raw file goes out as it is, in one request.
 func TestFileBody(t *testing.T) {
 	t.Parallel()

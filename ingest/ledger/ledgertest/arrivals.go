@@ -295,3 +295,16 @@ func rejectedWithWork(t *testing.T, d Driver) {
 		})
 	}
 }
+
+// Why a source knows an arrival not to be whole outlives a crash.
+func refusedWhole(t *testing.T, d Driver) {
+	w := newWorld(t, d)
+	ids, err := w.Accept(w.ctx(), "p", "p", []ingest.Found{{Source: "dir", Name: "f", Path: "/work/f", Refused: "another sum"}})
+	w.check(err)
+	w.crash()
+	if a := w.arrival(ids[0]); a.State != ingest.Waiting || a.Error != "another sum" {
+		t.Errorf("%s: %s", a.State, a.Error)
+	}
+	a := w.endAs(ids[0], ingest.Ending{State: ingest.Failed, Error: "another sum"})
+	w.counts(a.Counts, ingest.Counts{})
+}

@@ -120,6 +120,7 @@ func Run(t *testing.T, d Driver) {
 		{"Rule15DryRun", dryRun},
 		{"Rule17Starts", starts},
 		{"Held", held},
+		{"Refused", refusedWhole},
 		{"RejectedWithWorkUnderWay", rejectedWithWork},
 		{"Pauses", pauses},
 		{"Forget", forget},
