@@ -100,6 +100,9 @@ func (k *checker) pipeline(p *Pipeline) {
 		}
 		seen[name] = true
 	}
+	if t := p.Format.Type; p.Trailer() != "" && (t == "xlsx" || t == "raw") {
+		k.say(under(path, "source.proof.trailer"), "a `trailer` is the last line of a text, which `format: "+t+"` is not", "a `sidecar` proves any file")
+	}
 	if p.Dedupe.Changed == "send" && len(p.Record.Key) == 0 && !k.d.failed[under(path, "record.key")] {
 		k.say(under(path, "dedupe.changed"), "`changed: send` needs `record.key`: without one, records are not told apart", "")
 	}

@@ -312,6 +312,17 @@ type Pipeline struct {
 	Receipt *Receipt // nil where there is none
 	Expect  *Expect  // nil where there is none
 	Sinks   []string
+
+	trailer string // of a snapshot, which holds no source
+}
+
+// Trailer is the regular expression that the last line of the pipeline's files
+// must match, or "".
+func (p *Pipeline) Trailer() string {
+	if w := p.Source.Watch(); w != nil && w.Proof != nil {
+		return w.Proof.Trailer
+	}
+	return p.trailer
 }
 
 func (p *Pipeline) keys() []key {

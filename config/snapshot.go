@@ -71,6 +71,7 @@ func (s *SinkSettings) keys() []key {
 type snapshot struct {
 	version  int
 	pipeline *Pipeline
+	trailer  string
 	sinks    []SinkSettings
 }
 
@@ -79,6 +80,7 @@ func (s *snapshot) keys() []key {
 		{name: "v", to: integer{&s.version, 1, snapshotVersion}, required: true},
 		{name: "pipeline", to: text{p: &s.pipeline.Name}, required: true},
 		{name: "format", to: blockTarget{&s.pipeline.Format}, required: true},
+		{name: "trailer", to: text{p: &s.trailer}},
 		{name: "record", to: blockTarget{&s.pipeline.Record}, required: true},
 		{name: "dedupe", to: blockTarget{&s.pipeline.Dedupe}, required: true},
 		{name: "sinks", to: list[SinkSettings]{p: &s.sinks, item: func(v *SinkSettings) target { return blockTarget{v} }}, required: true},
@@ -86,12 +88,12 @@ func (s *snapshot) keys() []key {
 }
 
 // Snapshot is the settings that an arrival keeps from its Begin to its end, as
-// JSON: format, record, dedupe, and of the pipeline's sinks what shapes their
+// JSON: format, trailer, record, dedupe, and of the pipeline's sinks what shapes their
 // requests. sinks are those of p.Sinks; others are left out. It is the same
 // bytes for the same settings and holds no secret; defaults are written out,
 // so that a later change of a default does not reach it.
 func (p *Pipeline) Snapshot(sinks []Sink) ([]byte, error) {
-	s := &snapshot{version: snapshotVersion, pipeline: p}
+	s := &snapshot{version: snapshotVersion, pipeline: p, trailer: p.Trailer()}
 	for _, name := range p.Sinks {
 		i := slices.IndexFunc(sinks, func(k Sink) bool { return k.Name == name })
 		if i < 0 {
@@ -106,7 +108,7 @@ func (p *Pipeline) Snapshot(sinks []Sink) ([]byte, error) {
 }
 
 // FromSnapshot restores exactly what Snapshot wrote. Of the pipeline Name,
-// Format, Record, Dedupe and Sinks are set; secrets are not, see TakeSecrets
+// Format, Trailer, Record, Dedupe and Sinks are set; secrets are not, see TakeSecrets
 // and Config.Unveil.
 func FromSnapshot(data []byte) (*Pipeline, []SinkSettings, error) {
 	n, err := parseJSON(data)
@@ -123,6 +125,7 @@ func FromSnapshot(data []byte) (*Pipeline, []SinkSettings, error) {
 	if len(found.list) > 0 {
 		return nil, nil, fmt.Errorf("read snapshot (was it written by a newer version?): %s", found.list[0].Message)
 	}
+	s.pipeline.trailer = s.trailer
 	for _, k := range s.sinks {
 		s.pipeline.Sinks = append(s.pipeline.Sinks, k.Name)
 	}

@@ -115,3 +115,19 @@ func TestBadSnapshots(t *testing.T) {
 		t.Error("a snapshot without its sink")
 	}
 }
+
+// A trailer is a setting of the source that shapes what is read, so an arrival
+// keeps it.
+func TestSnapshotTrailer(t *testing.T) {
+	c := good(t, small+"  q: {source: {type: dir, path: /q, proof: {trailer: \"^END$\"}}, sinks: [api]}\n")
+	for name, want := range map[string]string{"p": "", "q": "^END$"} {
+		data, err := c.Pipeline(name).Snapshot(c.Sinks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _, err := FromSnapshot(data)
+		if err != nil || p.Trailer() != want || strings.Contains(string(data), "trailer") != (want != "") {
+			t.Errorf("%s: %v, %q of %s", name, err, p.Trailer(), data)
+		}
+	}
+}

@@ -62,6 +62,19 @@ func (s *Source) Path() string {
 	return ""
 }
 
+// Watch is what the source's folder has in common with others, or nil.
+func (s *Source) Watch() *Watch {
+	switch s.Type {
+	case "dir":
+		return &s.Dir.Watch
+	case "sftp":
+		return &s.SFTP.Watch
+	case "sftp_drop":
+		return &s.Drop.Watch
+	}
+	return nil
+}
+
 // Watch is what watched folders have in common.
 type Watch struct {
 	Match      []string // doublestar globs, ASCII case ignored; nil = every name a format knows
@@ -86,7 +99,7 @@ func (w *Watch) watchKeys(settle, away string) []key {
 		{name: "settle", to: duration(&w.Settle, 0), def: settle, doc: "A file is whole when its size and mtime did not change for this long."},
 		{name: "done_file", to: text{p: &w.DoneFile, check: checkDoneFile}, defDoc: "off", doc: "A file is whole when this one appears beside it, which is removed with it; `{name}` is the file's name."},
 		{name: "order", to: oneOf(&w.Order, "mtime", "name"), def: "mtime", doc: "Which file of several is taken first."},
-		{name: "proof", to: maybe(&w.Proof), later: true, defDoc: "off", doc: "Wholeness by content."},
+		{name: "proof", to: maybe(&w.Proof), defDoc: "off", doc: "Wholeness by content, beside `settle`; see [reliability](reliability.md)."},
 		{name: "when_done", to: blockTarget{&ending{&w.WhenDone, away, ".ingestd/done/"}}, doc: "What happens to a file after its last outcome is on disk."},
 		{name: "when_failed", to: blockTarget{&ending{&w.WhenFailed, away, ".ingestd/failed/"}}, doc: "What happens to a file that could not be read or was refused whole."},
 		{name: "max_size", to: size(&w.MaxSize, 1), def: "10GiB", doc: "A larger file fails."},
@@ -94,6 +107,9 @@ func (w *Watch) watchKeys(settle, away string) []key {
 }
 
 func (w *Watch) check(say func(key, message, hint string)) {
+	if w.Proof != nil && w.Proof.Sidecar != "" && w.Proof.Sidecar == w.DoneFile {
+		say("proof.sidecar", "`sidecar` is the same file as `done_file`", "a sidecar says by itself when its file is whole; take `done_file` out")
+	}
 	if w.Match != nil && len(w.Match) == 0 {
 		say("match", "`match` is empty, so nothing would ever be taken", "leave it out to take every name a format knows")
 	}
@@ -171,8 +187,14 @@ type Proof struct {
 
 func (p *Proof) keys() []key {
 	return []key{
-		{name: "sidecar", to: text{p: &p.Sidecar, check: checkDoneFile}, doc: "A file beside it with its checksum; `{name}` is the file's name."},
-		{name: "trailer", to: text{p: &p.Trailer, check: checkRegexp}, doc: "A regular expression that the last line must match; the group `count` is the number of records."},
+		{name: "sidecar", to: text{p: &p.Sidecar, check: checkDoneFile}, defDoc: "none", doc: "A file beside it with its checksum, SHA-256 or by its length another; `{name}` is the file's name."},
+		{name: "trailer", to: text{p: &p.Trailer, check: checkRegexp}, defDoc: "none", doc: "A regular expression that the last line that is not empty must match; the group `count` is the number of records. The line is no record."},
+	}
+}
+
+func (p *Proof) check(say func(key, message, hint string)) {
+	if p.Sidecar == "" && p.Trailer == "" {
+		say("", "a proof needs `sidecar` or `trailer`", "")
 	}
 }
 

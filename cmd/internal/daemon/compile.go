@@ -17,7 +17,7 @@ func compile(p *config.Pipeline, settings []config.SinkSettings, m *meter) (*pip
 	if err != nil {
 		return nil, err
 	}
-	spec, err := formatSpec(&p.Format)
+	spec, err := formatSpec(p)
 	if err != nil {
 		return nil, err
 	}
@@ -30,6 +30,7 @@ func compile(p *config.Pipeline, settings []config.SinkSettings, m *meter) (*pip
 		SkipFiles:  p.Dedupe.Files == "skip",
 		BadLimit:   p.Record.BadLimit / 100,
 		RejectFile: p.Record.OnInvalid == "reject_file",
+		Whole:      p.Trailer() != "",
 	}
 	for i := range settings {
 		s := &settings[i]

@@ -27,6 +27,7 @@ import (
 	"ingestd/ingest/ledger"
 	"ingestd/ingest/metrics"
 	"ingestd/ingest/pipeline"
+	"ingestd/ingest/source"
 	"ingestd/ingest/spool"
 )
 
@@ -117,7 +118,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.metrics = metrics.New(names(cfg))
 	d.metrics.WatchBacklog(d.ledger.Backlog)
 	d.meter = newMeter(d.metrics)
-	d.pruner = &pruner{query: d.ledger, rows: d.ledger, keep: cfg.Retention, now: time.Now, log: o.Logger}
+	d.pruner = &pruner{query: d.ledger, rows: d.ledger, keep: cfg.Retention, now: time.Now, sidecar: d.sidecar, log: o.Logger}
 	if err := d.loadPauses(ctx); err != nil {
 		return nil, err
 	}
@@ -169,6 +170,24 @@ func (d *Daemon) keep(scope string) time.Duration {
 		return k
 	}
 	return 90 * 24 * time.Hour
+}
+
+// sidecar is the name of the sidecar that went with a pipeline's file to path,
+// or "".
+func (d *Daemon) sidecar(pipeline, path string) string {
+	l := d.current().line(pipeline)
+	if l == nil {
+		return ""
+	}
+	w := l.cfg.Source.Watch()
+	if w == nil || w.Proof == nil {
+		return ""
+	}
+	f, err := source.NewFilter(source.Rules{Sidecar: w.Proof.Sidecar})
+	if err != nil {
+		return "" // the config was checked: it never is
+	}
+	return f.Sidecar(path)
 }
 
 func names(cfg *config.Config) (pipelines, sinkNames []string) {

@@ -88,7 +88,7 @@ func TestFragments(t *testing.T) {
 	}
 	for _, in := range samples.Inputs() {
 		t.Run(in.Name(), func(t *testing.T) {
-			spec, err := formatSpec(&cfg.Pipeline(in.Pipeline).Format)
+			spec, err := formatSpec(cfg.Pipeline(in.Pipeline))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -280,6 +280,12 @@ func TestPruneFiles(t *testing.T) {
 	m.all = append(m.all, linked)
 
 	p := &pruner{query: m, keep: config.Retention{Done: 30 * day, Failed: 90 * day}, now: func() time.Time { return now }}
+	for _, name := range []string{"old.sha256", "young.sha256"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.sidecar = func(_, path string) string { return path + ".sha256" }
 	r, err := p.prune(t.Context())
 	if err != nil || r.Files != 3 {
 		t.Fatalf("%+v, %v", r, err)
@@ -292,7 +298,7 @@ func TestPruneFiles(t *testing.T) {
 	for _, e := range entries {
 		left = append(left, e.Name())
 	}
-	want := []string{"another", "ended late", "failed", "gone", "kept", "link", "on its way", "touched", "young"}
+	want := []string{"another", "ended late", "failed", "gone", "kept", "link", "on its way", "touched", "young", "young.sha256"}
 	if !slices.Equal(left, want) {
 		t.Errorf("left: %q\nwant: %q", left, want)
 	}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strconv"
 
 	"ingestd/config"
@@ -20,8 +21,15 @@ type reading struct {
 }
 
 // formatSpec turns what the config says into what the readers want.
-func formatSpec(f *config.Format) (reading, error) {
+func formatSpec(p *config.Pipeline) (reading, error) {
+	f := &p.Format
 	s := formats.Spec{Type: f.Type}
+	if t := p.Trailer(); t != "" {
+		var err error
+		if s.Trailer, err = regexp.Compile(t); err != nil {
+			return reading{}, fmt.Errorf("proof.trailer: %w", err)
+		}
+	}
 	switch f.Type {
 	case "auto", "raw", "":
 	case "csv":
@@ -55,4 +63,12 @@ func formatSpec(f *config.Format) (reading, error) {
 
 func (r reading) open(ctx context.Context, in ingest.Input) (ingest.Reader, error) {
 	return formats.Open(ctx, r.spec, in)
+}
+
+// trailer says whether a file ends with its trailer; nil where none is asked for.
+func (r reading) trailer() func(context.Context, ingest.Input) error {
+	if r.spec.Trailer == nil {
+		return nil
+	}
+	return func(ctx context.Context, in ingest.Input) error { return formats.CheckTrailer(ctx, r.spec, in) }
 }

@@ -105,7 +105,7 @@ func (c *checks) pipeline(p *config.Pipeline) {
 	path := config.Join("pipelines", p.Name)
 	_, err := shape.Compile(shapeOptions(&p.Record))
 	c.add(path, err)
-	_, err = formatSpec(&p.Format)
+	_, err = formatSpec(p)
 	c.add(config.Join(path, "format"), err)
 	// A source that keeps files needs a spool; whether one can be made is not
 	// asked here, so the check is made without.

@@ -98,7 +98,7 @@ func (p *Preview) Run(ctx context.Context, emit func(PreviewItem) error) (*Previ
 	spec, record := reading{formats.Spec{Type: formats.Auto}}, config.Record{BadLimit: 100}
 	if p.Pipeline != nil {
 		record = p.Pipeline.Record
-		if spec, err = formatSpec(&p.Pipeline.Format); err != nil {
+		if spec, err = formatSpec(p.Pipeline); err != nil {
 			return nil, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"ingestd/config"
 	"ingestd/ingest"
 	"ingestd/ingest/admin"
+	"ingestd/ingest/source"
 	"ingestd/ingest/spool"
 )
 
@@ -26,7 +27,10 @@ type pruner struct {
 	rows  rowPruner
 	keep  config.Retention
 	now   func() time.Time
-	log   *slog.Logger
+	// sidecar is the name of the sidecar that was moved along with a pipeline's
+	// file; "" or nil: there is none.
+	sidecar func(pipeline, path string) string
+	log     *slog.Logger
 
 	mu   sync.Mutex
 	upTo map[ingest.State]time.Time // what was found before was looked at, long after
@@ -104,6 +108,9 @@ func (p *pruner) prune(ctx context.Context) (*admin.PruneResult, error) {
 				failed = fmt.Errorf("prune files: %w", err)
 			case removed:
 				r.Files++
+				if err := p.removeSidecar(&a); err != nil && failed == nil {
+					failed = fmt.Errorf("prune files: %w", err)
+				}
 			}
 		}
 		if failed == nil {
@@ -125,6 +132,32 @@ func (p *pruner) prune(ctx context.Context) (*admin.PruneResult, error) {
 		r.Arrivals, r.Letters, err = p.rows.Prune(ctx, arrivals, letters)
 	}
 	return r, errors.Join(failed, err)
+}
+
+// removeSidecar removes what went away with a file.
+func (p *pruner) removeSidecar(a *ingest.Arrival) error {
+	if p.sidecar == nil {
+		return nil
+	}
+	side := p.sidecar(a.Pipeline, a.Away.To)
+	if side == "" {
+		return nil
+	}
+	dir, err := spool.OpenDir(filepath.Dir(side))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	name := filepath.Base(side)
+	switch got, err := spool.StatAt(dir, name); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !got.Regular() || got.Size > source.MaxSidecar:
+		return nil // not what was moved
+	}
+	return spool.RemoveAt(dir, name)
 }
 
 // removeMoved removes the file that an arrival's end moved away, if what stands

@@ -16,11 +16,16 @@ func newSource(p *config.Pipeline, known func(string) bool, sp *spool.Spool, log
 	switch p.Source.Type {
 	case "dir":
 		d := &p.Source.Dir
+		spec, err := formatSpec(p)
+		if err != nil {
+			return nil, err
+		}
 		return dir.New(dir.Options{
 			Pipeline:   p.Name,
 			Path:       d.Path,
 			Rules:      rules(&d.Watch),
 			Known:      known,
+			Trailer:    spec.trailer(),
 			Rescan:     d.Rescan,
 			WhenDone:   source.When{Action: d.WhenDone.Action, To: d.WhenDone.To},
 			WhenFailed: source.When{Action: d.WhenFailed.Action, To: d.WhenFailed.To},
@@ -33,8 +38,12 @@ func newSource(p *config.Pipeline, known func(string) bool, sp *spool.Spool, log
 }
 
 func rules(w *config.Watch) source.Rules {
-	return source.Rules{
+	r := source.Rules{
 		Match: w.Match, Ignore: w.Ignore, Recursive: w.Recursive, Settle: w.Settle,
 		DoneFile: w.DoneFile, Order: w.Order, MaxSize: w.MaxSize,
 	}
+	if w.Proof != nil {
+		r.Sidecar = w.Proof.Sidecar
+	}
+	return r
 }

@@ -84,7 +84,11 @@ func (p *pass) leftovers(ctx context.Context, root *os.File, owned map[string]bo
 			return err
 		}
 		e := p.folder.entry(name, info)
-		found = append(found, *p.found(&e, filepath.Join(p.s.path, workDir, token, name), e.Device, e.Inode))
+		f := p.found(&e, filepath.Join(p.s.path, workDir, token, name), e.Device, e.Inode)
+		if f.Refused, err = p.provenIn(ctx, root, at, token, name); err != nil {
+			return err
+		}
+		found = append(found, *f)
 		return nil
 	})
 	slices.SortFunc(found, func(a, b ingest.Found) int {
@@ -116,15 +120,24 @@ func (p *pass) unfinished(root, at *os.File, name string) (bool, error) {
 	return true, err
 }
 
-// restoreMarks ends claims that were broken off between a done_file and its
-// file: where the file is in work/ the done_file goes, else it goes back.
+// restoreMarks ends claims that were broken off between a done_file or sidecar
+// and its file: where the file is in work/ the done_file goes and the sidecar
+// stays, else it goes back.
 func (p *pass) restoreMarks(ctx context.Context, root *os.File) error {
 	return p.eachOwn(ctx, root, marksDir, func(at *os.File, token, marker string, _ spool.Info) error {
-		if data, ok := p.tracker.Filter().Marks(marker); ok {
+		data, done := p.tracker.Filter().Marks(marker)
+		side := false
+		if !done {
+			data, side = p.tracker.Filter().Proves(marker)
+		}
+		if done || side {
 			work, err := spool.OpenBeneath(root, path.Join(workDir, token, path.Dir(data)), 0)
 			if err == nil {
 				_, err = spool.StatAt(work, path.Base(data))
 				work.Close()
+			}
+			if err == nil && side {
+				return nil
 			}
 			if err == nil {
 				return spool.RemoveAt(at, path.Base(marker))

@@ -45,6 +45,9 @@ func (s *Source) Dispose(ctx context.Context, a *ingest.Arrival) (ingest.Disposi
 			return true, nil
 		}
 		_, err := spool.Stat(to)
+		if side := s.filter.Sidecar(to); side != "" && errors.Is(err, fs.ErrNotExist) {
+			_, err = spool.Stat(side)
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		}
@@ -153,6 +156,10 @@ func (s *Source) putWorkAway(ctx context.Context, root *os.File, rel string, a *
 		// A failed one may have failed for just that; moving it loses nothing.
 		return fmt.Errorf("%w: it was written to since it was read", spool.ErrOther)
 	}
+	// The sidecar goes first: one without its file in work/ counts as never taken.
+	if err := s.putSidecarAway(ctx, root, path.Dir(rel), a); err != nil {
+		return err
+	}
 	switch a.Away.Action {
 	case source.Delete:
 		err = spool.RemoveAt(from, base)
@@ -198,6 +205,11 @@ func (s *Source) putOriginalAway(ctx context.Context, root *os.File, a *ingest.A
 		s.log.Info("original has changed since it was copied and stays", "pipeline", s.o.Pipeline,
 			"path", root.Name(), "name", fmt.Sprintf("%q", a.Name))
 		return nil
+	}
+	if side := s.filter.Sidecar(base); side != "" {
+		if err := s.moveSidecar(ctx, root, from, side, a); err != nil {
+			return err
+		}
 	}
 	if a.Away.Action == source.Delete {
 		if err := spool.RemoveAt(from, base); err != nil {

@@ -62,15 +62,17 @@ func (p *pass) take(ctx context.Context, batch []source.Entry) (int, error) {
 
 // A claim moves files of one batch into a token directory of their own.
 //
-// The order makes a crash harmless at any instant: a done_file goes first,
-// into marks/, its file second, into work/, and both are durable before the
-// done_file is removed. Restoring (see adopt.go) needs nothing else than what
-// stands in the two.
+// The order makes a crash harmless at any instant: a done_file and a sidecar go
+// first, into marks/, their file second, into work/, and all are durable before
+// the done_file is removed; the sidecar stays until its file is put away.
+// Restoring (see adopt.go) needs nothing else than what stands in the two.
 type claim struct {
 	p     *pass
 	root  *os.File
 	token string
-	marks map[string]bool // the done_files that were taken, by relative name
+	marks map[string]bool // the done_files and sidecars that were taken, by relative name
+	// refused are those that will never be what their proof says, and why.
+	refused map[string]string
 }
 
 func (p *pass) claim(ctx context.Context, batch []source.Entry) ([]ingest.Found, error) {
@@ -79,7 +81,7 @@ func (p *pass) claim(ctx context.Context, batch []source.Entry) ([]ingest.Found,
 		return nil, err
 	}
 	defer root.Close()
-	c := &claim{p: p, root: root, token: newToken(p.s.o.Pipeline), marks: map[string]bool{}}
+	c := &claim{p: p, root: root, token: newToken(p.s.o.Pipeline), marks: map[string]bool{}, refused: map[string]string{}}
 
 	// Directory by directory, so that each is made durable once; handed over in
 	// their order.
@@ -97,7 +99,7 @@ func (p *pass) claim(ctx context.Context, batch []source.Entry) ([]ingest.Found,
 		if n < 0 {
 			n = len(byDir)
 		}
-		err = c.directory(dir, batch, byDir[:n], found)
+		err = c.directory(ctx, dir, batch, byDir[:n], found)
 		byDir = byDir[n:]
 	}
 	if err == nil {
@@ -118,7 +120,7 @@ func (p *pass) claim(ctx context.Context, batch []source.Entry) ([]ingest.Found,
 }
 
 // directory claims those files of batch that are at index; all are in dir.
-func (c *claim) directory(dir string, batch []source.Entry, index []int, found []*ingest.Found) error {
+func (c *claim) directory(ctx context.Context, dir string, batch []source.Entry, index []int, found []*ingest.Found) error {
 	from, err := spool.OpenBeneath(c.root, dir, 0)
 	if err != nil {
 		for _, i := range index { // its directory is gone, or a link now
@@ -127,6 +129,9 @@ func (c *claim) directory(dir string, batch []source.Entry, index []int, found [
 		return nil
 	}
 	defer from.Close()
+	if index, err = c.prove(ctx, from, batch, index); err != nil || len(index) == 0 {
+		return err
+	}
 	work, err := spool.OpenBeneath(c.root, workDir, ownMode)
 	if err != nil {
 		return err
@@ -157,22 +162,22 @@ func (c *claim) file(from, to *os.File, e *source.Entry) (*ingest.Found, error) 
 	base := path.Base(e.Name)
 	f, ok := c.p.open(from, e)
 	if !ok {
-		return nil, c.restoreMark(from, e.Name)
+		return nil, c.restoreMarks(from, e.Name)
 	}
 	defer f.Close()
 	switch err := spool.RenameAt(from, base, to, base); {
 	case errors.Is(err, fs.ErrNotExist):
 		c.p.tracker.Gone(e.Name)
-		return nil, c.restoreMark(from, e.Name)
+		return nil, c.restoreMarks(from, e.Name)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EROFS):
-		return nil, errors.Join(err, c.restoreMark(from, e.Name))
+		return nil, errors.Join(err, c.restoreMarks(from, e.Name))
 	case errors.Is(err, syscall.EXDEV):
 		c.p.tracker.Refuse(e.Name, source.Unmovable, errors.New(
 			"its directory is on another filesystem than the folder; make it a source of its own"))
-		return nil, c.restoreMark(from, e.Name)
+		return nil, c.restoreMarks(from, e.Name)
 	case err != nil: // this one's trouble, not the folder's
 		c.p.tracker.Refuse(e.Name, source.Unmovable, fmt.Errorf("cannot be moved: %w", cause(err)))
-		return nil, c.restoreMark(from, e.Name)
+		return nil, c.restoreMarks(from, e.Name)
 	}
 	// Between the last look and the rename it may have been written to, or
 	// another file may have taken its name.
@@ -186,11 +191,13 @@ func (c *claim) file(from, to *os.File, e *source.Entry) (*ingest.Found, error) 
 			return nil, err
 		}
 		c.p.tracker.Again(now)
-		return nil, c.restoreMark(from, e.Name)
+		return nil, c.restoreMarks(from, e.Name)
 	}
 	c.p.tracker.Gone(e.Name)
 	path := filepath.Join(c.p.s.path, workDir, c.token, e.Name)
-	return c.p.found(e, path, now.Device, now.Inode), nil
+	found := c.p.found(e, path, now.Device, now.Inode)
+	found.Refused = c.refused[e.Name]
+	return found, nil
 }
 
 // open opens a ripe file and looks at it for the last time before it is taken.

@@ -5,6 +5,9 @@
 //   - A file is taken up only when it is ripe (package source says when) and,
 //     where the kernel can tell, nobody has it open for writing. A folder with
 //     a settle of zero gets files within milliseconds of their rename.
+//   - Where a proof is asked for, what is taken up was compared with it first,
+//     but for what stays without for so long that nothing more will come: that
+//     is handed over as refused. A sidecar goes where its file goes.
 //   - What is taken up is ours before anybody hears of it: renamed, durably,
 //     into .ingestd/work/ of the folder, or, where when_done is keep, copied
 //     into the spool while the original stays untouched.
@@ -25,6 +28,7 @@ package dir
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,7 +47,7 @@ const Type = "dir"
 
 const (
 	workDir  = source.Home + "/work"  // <token>/<name>: taken up
-	marksDir = source.Home + "/marks" // <token>/<name>: done_files on their way out
+	marksDir = source.Home + "/marks" // <token>/<name>: done_files on their way out, sidecars of what is in work/
 
 	ownMode    = 0o700 // directories in .ingestd
 	othersMode = 0o755 // directories that when_done and when_failed name
@@ -57,9 +61,12 @@ type Options struct {
 	Path     string // the folder
 	Rules    source.Rules
 	// Known says which names a format knows; for empty Rules.Match. Nil: all.
-	Known  func(name string) bool
-	Rescan time.Duration // between full listings; 0: 30 s
-	Poll   bool          // never ask for notifications
+	Known func(name string) bool
+	// Trailer says, as an *ingest.ReadError, why a file does not end as it
+	// should; nil: any end will do.
+	Trailer func(ctx context.Context, in ingest.Input) error
+	Rescan  time.Duration // between full listings; 0: 30 s
+	Poll    bool          // never ask for notifications
 	// WhenDone and WhenFailed: a zero value stands for the contract's default,
 	// where a when_done of keep makes the default of when_failed keep too.
 	WhenDone   source.When
@@ -84,6 +91,7 @@ type Source struct {
 	rules  source.Rules
 	done   source.When
 	failed source.When
+	filter *source.Filter
 	skip   map[string]bool // relative directories that are never entered
 	log    *slog.Logger
 
@@ -137,7 +145,7 @@ func New(o Options) (*Source, error) {
 			s.failed = source.When{Action: source.Keep}
 		}
 	}
-	if _, err := source.NewFilter(s.rules); err != nil {
+	if s.filter, err = source.NewFilter(s.rules); err != nil {
 		errs = append(errs, err)
 	}
 	for _, w := range []struct {

@@ -59,6 +59,17 @@ func (p *pass) copyFile(ctx context.Context, root *os.File, e *source.Entry) (*i
 		return nil, nil
 	}
 	defer f.Close()
+	doubt, err := p.proven(ctx, from, f, e.Name, e.Size)
+	if err != nil {
+		return nil, err
+	}
+	if doubt != nil {
+		// It stays, and so may yet become whole.
+		if p.tracker.Unproven(e.Name, doubt) {
+			p.tracker.Refuse(e.Name, source.Unproven, doubt)
+		}
+		return nil, nil
+	}
 	c, err := p.s.o.Spool.Copy(ctx, f, originLabel(e))
 	if errors.Is(err, spool.ErrChanged) {
 		err = nil
