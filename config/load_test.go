@@ -123,7 +123,7 @@ func TestContractExample(t *testing.T) {
 		later = append(later, strings.Trim(word, "`"))
 	}
 	want := []string{
-		"webhooks", "sftp_server", "alerts", "heartbeat", 
+		"webhooks", "sftp_server", "alerts", "heartbeat",
 		"type", "required", "expr", "value", "where", "schema", "receipt", "expect",
 		"type: sftp", "type: sftp_drop", "type: webhook", "type: sftp", "format: fixed",
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 
+	"ingestd/cmd/internal/daemon"
 	"ingestd/ingest/admin"
 
 	"github.com/spf13/cobra"
@@ -29,6 +30,9 @@ type app struct {
 	inTerminal, outTerminal, errTerminal bool
 
 	configFile string
+
+	// test changes how the daemon is made; nil but in the tests' own processes.
+	test func(*daemon.Options)
 }
 
 // An exit ends the command with a code. An err of nil says nothing more: the

@@ -10,10 +10,15 @@ import (
 	"syscall"
 	_ "time/tzdata" // zones of the config, on machines that have none
 
+	"ingestd/cmd/internal/daemon"
+
 	"golang.org/x/term"
 )
 
-func main() {
+func main() { os.Exit(run(nil)) }
+
+// run is the command, with what a test changes about it.
+func run(test func(*daemon.Options)) int {
 	if os.Getenv("GOGC") == "" {
 		// Most of the heap is key memory that stays; half of it, not all of it
 		// again, may be garbage before it is collected.
@@ -34,8 +39,9 @@ func main() {
 		errTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		outTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		inTerminal:  term.IsTerminal(int(os.Stdin.Fd())),
+		test:        test,
 	}
-	os.Exit(a.main(ctx, os.Args[1:]))
+	return a.main(ctx, os.Args[1:])
 }
 
 // stopped is the cause of a context that a signal ended.

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	}
 	sinktest.MainIfAsked()
 	if os.Getenv(asMain) == "1" {
-		main()
+		os.Exit(run(harmed()))
 	}
 	testscript.Main(m, map[string]func(){"ingestd": main})
 }

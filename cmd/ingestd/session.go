@@ -102,10 +102,14 @@ func (a *app) locked(err error) error {
 }
 
 func (a *app) daemonOptions(cfg *config.Config, log *slog.Logger) daemon.Options {
-	return daemon.Options{
+	o := daemon.Options{
 		Config: cfg, Logger: log, Version: version(), Stdout: a.out,
 		Load: func() (*config.Config, config.Problems) { return daemon.Load(cfg.File) },
 	}
+	if a.test != nil {
+		a.test(&o)
+	}
+	return o
 }
 
 func socketOf(cfg *config.Config) string { return filepath.Join(cfg.StateDir, daemon.Socket) }

@@ -362,6 +362,7 @@ func (d *draft) close(ctx context.Context) error {
 			r.e.broke(err)
 			return
 		}
+		r.e.reach(AfterClaim)
 		r.e.moving()
 		for _, l := range loads {
 			r.e.queue(l.Sink).put(l)

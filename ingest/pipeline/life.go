@@ -239,11 +239,13 @@ func (e *Engine) end(ctx context.Context, a *ingest.Arrival, end ingest.Ending) 
 // and repeated until it works: the delivery is not.
 func (e *Engine) putAway(a *ingest.Arrival) error {
 	if e.o.Source != nil && !a.Keep {
+		e.reach(BeforeMove)
 		if err := e.move(a); err != nil {
 			e.log.Error("the ended arrival could not be put away; this is tried again", "arrival", a.ID, "error", err)
 			e.retryPutAway(a)
 			return nil
 		}
+		e.reach(AfterMove)
 	}
 	return e.o.Ledger.PutAway(context.WithoutCancel(e.hard), a.ID, a.Away)
 }

@@ -114,6 +114,9 @@ type Options struct {
 	// StopTimeout is how long requests in flight may take after Run's context
 	// ended; 0 means 8 s.
 	StopTimeout time.Duration
+	// Reach hears of each Point before the engine goes on. It is for tests, which
+	// kill the process there; nil: nobody.
+	Reach func(Point)
 }
 
 // ErrUnfinished says that a Once run left work for later: a target is down or

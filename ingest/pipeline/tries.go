@@ -18,6 +18,7 @@ func (q *queue) send(l *load) {
 		return
 	}
 	ans, err := q.o.Sink.Send(ctx, l.request(q.e.o.Pipeline))
+	q.e.reach(AfterSend)
 	var mixed *ingest.Mixed
 	if err != nil && ctx.Err() != nil && !errors.As(err, &mixed) {
 		// Broken off by the stop: not a failure. It stays open in the ledger.
@@ -208,6 +209,7 @@ func (q *queue) settle(l *load, s *ingest.Settlement) {
 			q.e.broke(err)
 			return
 		}
+		q.e.reach(AfterSettle)
 		if s.State == ingest.BatchGivenUp {
 			q.e.disown(l)
 		} else {

@@ -36,7 +36,7 @@ type reply struct {
 	whole  []byte
 	broken error // why whole is not all of it
 	redact *redactor
-	list       *list  // what it says of each record; nil where it is not asked
+	list   *list // what it says of each record; nil where it is not asked
 }
 
 func (r reply) answer() ingest.Answer { return ingest.Answer{Status: r.status, Body: r.body} }

@@ -47,6 +47,10 @@ type Options struct {
 	Logger  *slog.Logger
 	Version string
 	Stdout  io.Writer // of stdout sinks
+	// Reach hears where engines stand, see pipeline.Options; Now is the ledger's
+	// wall clock. Both are nil but in tests.
+	Reach func(pipeline.Point)
+	Now   func() time.Time
 	// Load reads the config again, for reloads; nil: there are none.
 	Load func() (*config.Config, config.Problems)
 }
@@ -107,7 +111,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}()
 	cfg := o.Config
 	d.setKeeps(cfg)
-	d.ledger, err = ledger.Open(ctx, ledger.Options{Dir: cfg.StateDir, Logger: o.Logger, Keep: d.keep})
+	d.ledger, err = ledger.Open(ctx, ledger.Options{Dir: cfg.StateDir, Logger: o.Logger, Keep: d.keep, Now: o.Now})
 	if err != nil {
 		return nil, err
 	}
