@@ -78,7 +78,7 @@ type rack struct {
 
 	files   int
 	perFile int
-	next    int // id
+	next    int             // id
 	ids     map[string]bool // the target is to have
 	dropped map[string]bool // all
 	refused map[string]bool // the target refuses

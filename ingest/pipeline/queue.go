@@ -125,6 +125,7 @@ func (q *queue) put(loads ...*load) {
 		return
 	}
 	for _, l := range loads {
+		l.due = q.meant(l.due)
 		if l.Lane > 0 {
 			q.seq++
 			l.seq = q.seq
@@ -345,9 +346,24 @@ func (q *queue) inTurn(ctx context.Context, arrival int64) error {
 func (q *queue) quiet(at time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if at.After(q.silence) {
+	if at = q.meant(at); at.After(q.silence) {
 		q.silence = at
 	}
+}
+
+// maxAsked is the longest pause that a target may ask for.
+const maxAsked = time.Hour
+
+// meant is a due time as it can have been meant: an earlier process may have
+// written it while its clock was years ahead.
+func (q *queue) meant(due time.Time) time.Time {
+	if due.IsZero() {
+		return due
+	}
+	if latest := time.Now().Add(max(q.o.RetryMax, maxAsked)); due.After(latest) {
+		return latest
+	}
+	return due
 }
 
 // fat is a load that waits in memory for a sink that is away for long; the

@@ -234,3 +234,33 @@ func TestStoppedSinkIsAskedAtStart(t *testing.T) {
 		b.empty()
 	})
 }
+
+// A wall clock that was wrong when a batch was put off, and is set back by
+// years, does not hold it up for years.
+func TestPutOffUnderAnotherClock(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tg := newTarget()
+		tg.answer = down
+		// As written by a process whose clock was far ahead.
+		b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg, RetryInitial: 20000 * time.Hour, RetryMax: 20000 * time.Hour})
+		_, stop := b.daemon(b.file("a.csv", numbers(0, 900)))
+		until(t, "the outbox", func() bool {
+			list, err := b.outbox.List()
+			return err == nil && len(list) == 9
+		})
+		stop()
+		b.reopen()
+		tg.set(nil)
+		b.sinks[0].RetryInitial, b.sinks[0].RetryMax = time.Second, time.Minute
+		begun := time.Now()
+		_, stop = b.daemon()
+		b.ended(1)
+		stop()
+		if took := time.Since(begun); took > 2*time.Hour {
+			t.Errorf("they waited for %v", took)
+		}
+		b.is(1, ingest.Done, ingest.Counts{Records: 900, Delivered: 900})
+		b.audit()
+	})
+}
