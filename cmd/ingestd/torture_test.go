@@ -75,6 +75,8 @@ type rack struct {
 	dir    string
 	target *sinktest.Process
 	env    []string
+	binary string // what is tortured
+	script sinktest.Script
 
 	files   int
 	perFile int
@@ -89,7 +91,7 @@ type rack struct {
 // ids. Files have perFile records.
 func newRack(t *testing.T, within time.Duration, perFile int, seed uint64) *rack {
 	r := &rack{
-		t: t, rnd: rand.New(rand.NewPCG(seed, 2)), dir: t.TempDir(), perFile: perFile,
+		t: t, rnd: rand.New(rand.NewPCG(seed, 2)), dir: t.TempDir(), perFile: perFile, binary: os.Args[0],
 		ids: map[string]bool{}, dropped: map[string]bool{}, refused: map[string]bool{},
 	}
 	var cancel context.CancelFunc
@@ -100,30 +102,34 @@ func newRack(t *testing.T, within time.Duration, perFile int, seed uint64) *rack
 		refuse = append(refuse, fmt.Sprintf("r%d", id))
 		r.refused[refuse[len(refuse)-1]] = true
 	}
-	var err error
-	r.target, err = sinktest.Spawn(r.ctx, sinktest.Options{
-		Seed: seed, Journal: filepath.Join(r.dir, "journal"),
-		Script: sinktest.Script{Refuse: refuse, Weather: []sinktest.Chance{
-			{P: 0.05, Step: sinktest.Step{Do: sinktest.Status, Status: 500}},
-			{P: 0.05, Step: sinktest.Step{Do: sinktest.Status, Status: 503}},
-			{P: 0.02, Step: sinktest.Step{Do: sinktest.Status, Status: 429, RetryAfter: "0"}},
-			{P: 0.05, Step: sinktest.Step{Do: sinktest.Reset}},
-			{P: 0.05, Step: sinktest.Step{Do: sinktest.Reset, After: true}},
-			{P: 0.05, Step: sinktest.Step{Do: sinktest.Status, Status: 500, After: true}},
-			{P: 0.02, Step: sinktest.Step{Do: sinktest.Half}},
-			{P: 0.02, Step: sinktest.Step{Do: sinktest.Cut}},
-			{P: 0.002, Step: sinktest.Step{Do: sinktest.Hang}},
-		}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.target.Stop() })
+	r.script = sinktest.Script{Refuse: refuse, Weather: []sinktest.Chance{
+		{P: 0.05, Step: sinktest.Step{Do: sinktest.Status, Status: 500}},
+		{P: 0.05, Step: sinktest.Step{Do: sinktest.Status, Status: 503}},
+		{P: 0.02, Step: sinktest.Step{Do: sinktest.Status, Status: 429, RetryAfter: "0"}},
+		{P: 0.05, Step: sinktest.Step{Do: sinktest.Reset}},
+		{P: 0.05, Step: sinktest.Step{Do: sinktest.Reset, After: true}},
+		{P: 0.05, Step: sinktest.Step{Do: sinktest.Status, Status: 500, After: true}},
+		{P: 0.02, Step: sinktest.Step{Do: sinktest.Half}},
+		{P: 0.02, Step: sinktest.Step{Do: sinktest.Cut}},
+		{P: 0.002, Step: sinktest.Step{Do: sinktest.Hang}},
+	}}
+	r.spawn(seed)
 	if err := os.Mkdir(r.path("drop"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	r.settings(0)
 	return r
+}
+
+// spawn starts the target; it goes on from its journal.
+func (r *rack) spawn(seed uint64) {
+	r.t.Helper()
+	var err error
+	r.target, err = sinktest.Spawn(r.ctx, sinktest.Options{Seed: seed, Journal: r.path("journal"), Script: r.script})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = r.target.Stop() })
 }
 
 func (r *rack) path(name string) string { return filepath.Join(r.dir, name) }
@@ -197,7 +203,7 @@ func (r *rack) backlog() int {
 }
 
 func (r *rack) command(args ...string) (*exec.Cmd, *bytes.Buffer) {
-	cmd := exec.CommandContext(r.ctx, os.Args[0], append(args, "-c", r.path("ingestd.yaml"))...)
+	cmd := exec.CommandContext(r.ctx, r.binary, append(args, "-c", r.path("ingestd.yaml"))...)
 	cmd.Env = append(append(os.Environ(), asMain+"=1", "INGESTD_CONFIG="), r.env...)
 	out := &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = out, out
