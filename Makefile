@@ -22,8 +22,8 @@ test: ## vet, then all tests with the race detector; installs what they need whe
 
 .PHONY: torture
 torture: ## 1,000 kills -9 with disk, clock and lock faults (TORTURE_KILLS, TORTURE_SEED, TORTURE_MINUTES)
-	TORTURE_KILLS=$${TORTURE_KILLS:-1000} TORTURE_MINUTES=$${TORTURE_MINUTES:-60} TORTURE_SEED=$${TORTURE_SEED:-$$(date +%s)} TORTURE_BUSY_MS=12000 \
-		$(GO) test -count=1 -timeout 90m -v -run '^Test(Torture|Fault|Upgrade)' ./cmd/ingestd
+	TORTURE_KILLS=$${TORTURE_KILLS:-1000} TORTURE_MINUTES=$${TORTURE_MINUTES:-60} TORTURE_SEED=$${TORTURE_SEED:-$$(date +%s)} TORTURE_BUSY_MS=12000 TORTURE_ROUNDS=10 \
+		$(GO) test -count=1 -timeout 90m -v -run '^Test(Torture|Fault|Upgrade|RejectFile)' ./cmd/ingestd
 
 .PHONY: lint
 lint: ## gofmt, gofumpt, go vet, staticcheck, pinned versions

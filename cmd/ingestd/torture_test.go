@@ -298,7 +298,8 @@ func (r *rack) judge(what string) {
 // clock jumps, and its log ends in a torn page. Then one run goes through, and
 // the judge counts.
 func TestTorture(t *testing.T) {
-	kills := knob(t, "TORTURE_KILLS", 16)
+	t.Parallel()
+	kills := knob(t, "TORTURE_KILLS", 12)
 	seed := uint64(knob(t, "TORTURE_SEED", 1))
 	r := newRack(t, time.Duration(knob(t, "TORTURE_MINUTES", 8))*time.Minute, knob(t, "TORTURE_RECORDS", 3000), seed)
 	points := pipeline.Points()
