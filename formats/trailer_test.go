@@ -148,3 +148,14 @@ func FuzzTrailer(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkTrailer(b *testing.B) {
+	text := strings.Repeat("r1234567,some name,some text of a record that goes on for a while\n", 100_000) + "TRAILER;100000\n"
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if n, err := io.Copy(io.Discard, newTrailer(strings.NewReader(text), counting)); err != nil || n == 0 {
+			b.Fatal(n, err)
+		}
+	}
+}
