@@ -1,7 +1,10 @@
 package spool
 
 import (
+	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A File is a spool file that is whole and on disk.
@@ -153,3 +158,42 @@ func ignoreEOF(err error) error {
 }
 
 func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// ReplaceAt makes the file called name in dir of what write writes, in place of
+// whatever file stands there: it is there whole or not at all, and on disk when
+// ReplaceAt returns. The temporary name begins with a dot and follows from name,
+// so that a repeat after a crash uses it up.
+func ReplaceAt(dir *os.File, name string, perm fs.FileMode, write func(io.Writer) error) error {
+	sum := sha256.Sum256([]byte(name))
+	tmp := ".ingestd-" + hex.EncodeToString(sum[:8]) + tmpSuffix
+	path := filepath.Join(dir.Name(), name)
+	if err := RemoveAt(dir, tmp); err != nil {
+		return err
+	}
+	var fd int
+	if err := retry(func() (err error) {
+		fd, err = unix.Openat(int(dir.Fd()), tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, uint32(perm.Perm()))
+		return err
+	}); err != nil {
+		return pathError("create", filepath.Join(dir.Name(), tmp), err)
+	}
+	f := os.NewFile(uintptr(fd), path)
+	w := bufio.NewWriterSize(f, 64<<10)
+	err := write(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		d := int(dir.Fd())
+		if err = retry(func() error { return unix.Renameat(d, tmp, d, name) }); err != nil {
+			err = pathError("rename", path, err)
+		}
+	}
+	if err != nil {
+		return errors.Join(err, RemoveAt(dir, tmp))
+	}
+	return dir.Sync()
+}

@@ -13,13 +13,17 @@ const MaxName = 255
 // Numbered is the n-th name to try where name is taken: "a.csv.gz" becomes
 // "a-1.csv.gz", and 0 is name itself. Names stay within MaxName: the stem is
 // cut, never the extension, and no character is cut in half.
-func Numbered(name string, n int) string {
+func Numbered(name string, n int) string { return NumberedBefore(name, n, 0) }
+
+// NumberedBefore is Numbered for a name that is to be made longer by up to room
+// bytes.
+func NumberedBefore(name string, n, room int) string {
 	stem, ext := splitExt(name)
 	suffix := ""
 	if n > 0 {
 		suffix = "-" + strconv.Itoa(n)
 	}
-	return cut(stem, MaxName-len(suffix)-len(ext)) + suffix + ext
+	return cut(stem, MaxName-room-len(suffix)-len(ext)) + suffix + ext
 }
 
 // splitExt splits off the extension, together with the one before it where it
@@ -54,12 +58,21 @@ func cut(s string, n int) string {
 // asks a number of times that grows with the logarithm of those taken in a
 // row, so a thousand files of one name a day cost nothing.
 func FreeName(name string, taken func(string) (bool, error)) (string, error) {
+	n, err := FirstFree(func(n int) (bool, error) { return taken(Numbered(name, n)) })
+	if err != nil {
+		return "", err
+	}
+	return Numbered(name, n), nil
+}
+
+// FirstFree is FreeName by number alone.
+func FirstFree(taken func(n int) (bool, error)) (int, error) {
 	// lo is taken, hi is free: the names in between are halved.
 	lo, hi := -1, 0
 	for {
-		t, err := taken(Numbered(name, hi))
+		t, err := taken(hi)
 		if err != nil {
-			return "", err
+			return 0, err
 		}
 		if !t {
 			break
@@ -68,9 +81,9 @@ func FreeName(name string, taken func(string) (bool, error)) (string, error) {
 	}
 	for hi-lo > 1 {
 		mid := lo + (hi-lo)/2
-		t, err := taken(Numbered(name, mid))
+		t, err := taken(mid)
 		if err != nil {
-			return "", err
+			return 0, err
 		}
 		if t {
 			lo = mid
@@ -78,5 +91,5 @@ func FreeName(name string, taken func(string) (bool, error)) (string, error) {
 			hi = mid
 		}
 	}
-	return Numbered(name, hi), nil
+	return hi, nil
 }
