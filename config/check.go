@@ -65,6 +65,7 @@ func (k *checker) run() {
 		}
 	}
 	k.folders()
+	k.receipts()
 	k.files()
 	k.alerts()
 }

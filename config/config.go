@@ -331,7 +331,7 @@ func (p *Pipeline) keys() []key {
 		{name: "format", to: blockTarget{&p.Format}, def: "auto", doc: "How an arrival is read: a type, or a map with `type` and its options."},
 		{name: "record", to: blockTarget{&p.Record}, doc: "The shape of a record, and its key."},
 		{name: "dedupe", to: blockTarget{&p.Dedupe}, doc: "What is not sent again."},
-		{name: "receipt", to: maybe(&p.Receipt), later: true, doc: "A report on each arrival for the partner who sent it."},
+		{name: "receipt", to: maybe(&p.Receipt), doc: "A report on each arrival for the partner who sent it."},
 		{name: "expect", to: maybe(&p.Expect), later: true, doc: "What should arrive; late, missing or empty raises an alert."},
 		{name: "sinks", to: list[string]{p: &p.Sinks, item: func(s *string) target { return words(s) }, some: true, most: 64}, required: true, doc: "Where each record goes: to all of these, each at its own pace."},
 	}

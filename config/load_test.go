@@ -124,7 +124,7 @@ func TestContractExample(t *testing.T) {
 	}
 	want := []string{
 		"webhooks", "sftp_server", "alerts", "heartbeat",
-		"type", "required", "expr", "value", "where", "schema", "receipt", "expect",
+		"type", "required", "expr", "value", "where", "schema", "expect",
 		"type: sftp", "type: sftp_drop", "type: webhook", "type: sftp", "format: fixed",
 	}
 	if !slices.Equal(later, want) && !slices.Equal(later, slices.Concat(want[:len(want)-1], []string{"type: fixed"})) {
