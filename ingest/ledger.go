@@ -207,6 +207,7 @@ type Ending struct {
 	Error   string
 	Away    Disposition
 	Details Details // how it was read, for a replay of its dead letters
+	Receipt bool    // a report on it is due from here on
 }
 
 // Claims is the part of the ledger that records and batches go through. Judge

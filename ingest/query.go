@@ -45,6 +45,7 @@ type ArrivalDetail struct {
 	Arrival
 	Batches  []BatchInfo
 	Timeline []TimelineEvent
+	Receipt  *Receipt // nil where there is none
 }
 
 // A Letter is a dead letter.
@@ -72,8 +73,14 @@ type LetterFilter struct {
 	Arrival  int64
 	Pipeline string
 	Reason   string // substring, case ignored
-	Since    time.Time
+	Sink     string // that refused it
+	Stage    Stage
+	Since    time.Time // died at or after
+	Until    time.Time // died before
 	Limit    int
+	// ByRecord lists them in the order of their arrivals and records, not in
+	// that of their deaths.
+	ByRecord bool
 }
 
 // AuditRow is the proof, or not, that one arrival's books balance. It is
@@ -96,6 +103,8 @@ type Backlog struct {
 	Dead        int64 // dead letters
 	LastArrival time.Time
 	LastError   string // of the newest held or failed arrival
+	Receipts    int64  // reports on arrivals that are to be written
+	NoReceipt   string // why the oldest of them could not be
 }
 
 // A Query reads the ledger. Its methods are for people's screens and never

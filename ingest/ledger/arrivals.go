@@ -354,6 +354,11 @@ func (l *Ledger) End(ctx context.Context, id int64, e ingest.Ending) (*ingest.Ar
 		if err := l.abandon(t, id); err != nil {
 			return err
 		}
+		if e.Receipt {
+			if err := owe(t, id, a.Pipeline); err != nil {
+				return err
+			}
+		}
 		t.then(func() { l.forgetArrival(id) })
 		out = a
 		return nil

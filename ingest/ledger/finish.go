@@ -266,7 +266,7 @@ func (l *Ledger) store(t *tx, c *claim, keys []ingest.Key, r *reckoning) error {
 		n.Delivered, n.Duplicate, n.Filtered, n.Dead, n.Had, c.arrival); err != nil {
 		return fmt.Errorf("settle replayed letters: %w", err)
 	}
-	return nil
+	return oweAgain(t, c.arrival)
 }
 
 // storeKeys turns a claim's row of pending keys into memory, or leaves it as it

@@ -111,6 +111,9 @@ func (l *Ledger) pruneArrival(ctx context.Context, id int64, before time.Time) (
 		}
 	}
 	return true, l.w.do(ctx, func(t *tx) error {
+		if _, err := t.exec("DELETE FROM receipts WHERE arrival = ?", id); err != nil {
+			return err
+		}
 		_, err := t.exec("DELETE FROM arrivals WHERE id = ?", id)
 		return err
 	})

@@ -115,6 +115,9 @@ func (l *Ledger) Arrival(ctx context.Context, id int64) (*ingest.ArrivalDetail, 
 		return nil, err
 	}
 	slices.SortFunc(d.Batches, func(a, b ingest.BatchInfo) int { return cmp.Compare(a.Number, b.Number) })
+	if d.Receipt, err = l.Receipt(ctx, id); err != nil {
+		return nil, err
+	}
 	note := func(at time.Time, what string) {
 		if !at.IsZero() {
 			d.Timeline = append(d.Timeline, ingest.TimelineEvent{At: at, What: what})
@@ -169,14 +172,23 @@ func (l *Ledger) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[i
 		if left <= 0 {
 			left = 1 << 62
 		}
-		var after int64
+		var last ingest.Letter
+		order := "d.id"
+		if f.ByRecord {
+			order = "d.arrival, d.record, d.id"
+		}
 		for left > 0 {
 			var c cond
-			c.add(true, "d.state = 'dead' AND d.id > ?", after)
+			c.add(true, "d.state = 'dead'")
+			c.add(!f.ByRecord, "d.id > ?", last.ID)
+			c.add(f.ByRecord, "(d.arrival, d.record, d.id) > (?, ?, ?)", last.Arrival, last.Pos.Record, last.ID)
 			c.add(f.Arrival != 0, "d.arrival = ?", f.Arrival)
 			c.add(f.Pipeline != "", "a.pipeline = ?", f.Pipeline)
 			c.add(f.Reason != "", "instr(lower(d.reason), lower(?)) > 0", f.Reason)
+			c.add(f.Sink != "", "d.sink = ?", f.Sink)
+			c.add(f.Stage != "", "d.stage = ?", string(f.Stage))
 			c.add(!f.Since.IsZero(), "d.at >= ?", f.Since.UnixMicro())
+			c.add(!f.Until.IsZero(), "d.at < ?", f.Until.UnixMicro())
 			if len(f.IDs) > 0 {
 				ids, err := json.Marshal(f.IDs)
 				if err != nil {
@@ -187,7 +199,7 @@ func (l *Ledger) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[i
 			}
 			n := min(left, page)
 			var got []ingest.Letter
-			err := l.scan(ctx, letterQuery+c.String()+fmt.Sprintf(" ORDER BY d.id LIMIT %d", n), func(r *sql.Rows) error {
+			err := l.scan(ctx, letterQuery+c.String()+fmt.Sprintf(" ORDER BY %s LIMIT %d", order, n), func(r *sql.Rows) error {
 				d, err := scanLetter(r)
 				got = append(got, d)
 				return err
@@ -200,11 +212,11 @@ func (l *Ledger) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[i
 				if !yield(got[i], nil) {
 					return
 				}
-				after = got[i].ID
 			}
 			if len(got) < n {
 				return
 			}
+			last = got[len(got)-1]
 			left -= len(got)
 		}
 	}
@@ -253,6 +265,17 @@ func (l *Ledger) Backlog(ctx context.Context) ([]ingest.Backlog, error) {
 		var n int64
 		err := r.Scan(&name, &n)
 		get(name).Dead = n
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = l.scan(ctx, `SELECT pipeline, count(*), coalesce((SELECT error FROM receipts o WHERE o.pipeline = r.pipeline AND o.written < o.version
+			AND o.error <> '' ORDER BY o.arrival LIMIT 1), '') FROM receipts r WHERE written < version GROUP BY pipeline`, func(r *sql.Rows) error {
+		var name, why string
+		var n int64
+		err := r.Scan(&name, &n, &why)
+		get(name).Receipts, get(name).NoReceipt = n, why
 		return err
 	})
 	if err != nil {
