@@ -72,8 +72,9 @@ type Options struct {
 	WhenDone   source.When
 	WhenFailed source.When
 	// Exclude names directories (absolute, or relative to Path) in which nothing
-	// is taken up, beside those of WhenDone and WhenFailed: receipts.
+	// is taken up, beside those of WhenDone, WhenFailed and Reports.
 	Exclude []string
+	Reports string       // where reports go, absolute or relative to Path; "": nowhere
 	Spool   *spool.Spool // for copies; required where an action is keep
 	Logger  *slog.Logger // nil: none
 	// OnState hears of an error that stops the source, once for each, and of nil
@@ -156,6 +157,11 @@ func New(o Options) (*Source, error) {
 			errs = append(errs, fmt.Errorf("%s: %w", w.key, err))
 		}
 	}
+	if o.Reports != "" {
+		if err := s.checkReports(); err != nil {
+			errs = append(errs, fmt.Errorf("receipt: %w", err))
+		}
+	}
 	for _, d := range o.Exclude {
 		if rel, ok := s.within(d); ok && rel != "." {
 			s.skip[rel] = true
@@ -184,6 +190,19 @@ func (s *Source) checkWhen(w source.When) error {
 			"start with a fixed directory, such as done/", w.To)
 	case rel == workDir, rel == marksDir, strings.HasPrefix(rel, workDir+"/"), strings.HasPrefix(rel, marksDir+"/"):
 		return fmt.Errorf("to: %q is where ingestd keeps what it works on", w.To)
+	}
+	s.skip[rel] = true
+	return nil
+}
+
+// checkReports keeps reports from being taken up.
+func (s *Source) checkReports() error {
+	rel, ok := s.within(s.o.Reports)
+	switch {
+	case !ok:
+		return nil
+	case rel == ".", rel == source.Home, strings.HasPrefix(rel, source.Home+"/"):
+		return fmt.Errorf("dir: %q is not kept apart from what arrives or is worked on; name a directory of its own, such as receipts/", s.o.Reports)
 	}
 	s.skip[rel] = true
 	return nil
