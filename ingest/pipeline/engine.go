@@ -140,6 +140,9 @@ func (e *Engine) resume(ctx context.Context) error {
 			e.enqueue(a.ID)
 		}
 	}
+	if e.oldReceipts(ctx) != nil {
+		e.retryReceipts()
+	}
 	return e.resumeReplays(ctx)
 }
 

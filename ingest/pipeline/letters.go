@@ -79,6 +79,9 @@ func (e *Engine) follow(id int64, done, claim func()) <-chan error {
 			err = ErrUnfinished
 		}
 		done()
+		if e.o.Receipts != nil && e.o.Ledger.Barrier(e.hard) == nil {
+			e.receipt(e.hard, id)
+		}
 		e.mu.Lock()
 		delete(e.replays, id)
 		e.moves++

@@ -209,6 +209,7 @@ func (e *Engine) end(ctx context.Context, a *ingest.Arrival, end ingest.Ending) 
 			end.Away = ingest.Disposition{}
 		}
 	}
+	end.Receipt = e.o.Receipts != nil
 	ended, err := e.o.Ledger.End(ctx, a.ID, end)
 	if err != nil {
 		return err
@@ -232,6 +233,7 @@ func (e *Engine) end(ctx context.Context, a *ingest.Arrival, end ingest.Ending) 
 	}
 	e.log.Log(ctx, level, msg, attrs...)
 	e.o.Observer.ArrivalEnded(ended)
+	e.receipt(ctx, a.ID)
 	return e.putAway(ended)
 }
 

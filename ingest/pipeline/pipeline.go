@@ -77,6 +77,7 @@ type Ledger interface {
 	ingest.Lookups
 	ingest.Claims
 	Replayer
+	Secretary
 	Seed() [16]byte
 	Progress(arrival int64) (ingest.Counts, bool)
 	Find(ctx context.Context, id int64) (*ingest.Arrival, error)
@@ -107,6 +108,8 @@ type Options struct {
 	Pool     *Pool
 	Observer ingest.Observer
 	Logger   *slog.Logger
+	// Receipts are written when an arrival has ended; nil: there are none.
+	Receipts *Receipts
 	// Once ends Run when nothing is left to do, or nothing within RetryMax.
 	Once bool
 	// Files are taken up by a Once run in place of the source's.
@@ -134,7 +137,8 @@ type Engine struct {
 	kill context.CancelFunc
 	soft context.Context // ends when nothing more is to begin
 
-	deciding sync.Mutex // one release or rejection at a time
+	deciding  sync.Mutex // one release or rejection at a time
+	reporting sync.Mutex // one receipt at a time
 
 	mu          sync.Mutex
 	cancel      context.CancelCauseFunc // ends soft
@@ -159,6 +163,7 @@ type Engine struct {
 	stopSource  context.CancelFunc
 	swept       bool
 	unfinished  bool
+	receipting  bool  // receipts that could not be written are tried again
 	source      error // why the source cannot do its work
 	sourceSince time.Time
 	fatal       error
