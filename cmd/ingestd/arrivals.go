@@ -123,6 +123,16 @@ func (a *app) printArrival(d *admin.ArrivalDetail) error {
 	line("begun", clock(d.StartedAt))
 	line("finished", clock(d.FinishedAt))
 	line("put away", printable(d.PutAway))
+	if r := d.Receipt; r != nil {
+		switch {
+		case r.Error != "":
+			line("receipt", "not written, tried again: "+printable(r.Error))
+		case r.Due:
+			line("receipt", "due")
+		default:
+			line("receipt", printable(r.Name))
+		}
+	}
 	line("records", fmt.Sprintf("%d = %d delivered + %d duplicate + %d filtered + %d dead", d.Records, d.Delivered, d.Duplicate, d.Filtered, d.Dead))
 	if d.Had > 0 {
 		line("", fmt.Sprintf("the target had %d of the delivered already", d.Had))

@@ -41,6 +41,15 @@ type ArrivalDetail struct {
 	Arrival
 	Batches  []Batch                `json:"batches"`
 	Timeline []ingest.TimelineEvent `json:"timeline"`
+	Receipt  *Receipt               `json:"receipt,omitempty"`
+}
+
+// Receipt is the report on an arrival for its partner.
+type Receipt struct {
+	Name    string `json:"name"`            // of its file, relative to receipt.dir; "" until it was chosen
+	Written int64  `json:"written"`         // how often; 0: not yet
+	Due     bool   `json:"due"`             // it is to be written (again)
+	Error   string `json:"error,omitempty"` // why it could not be
 }
 
 // Batch is one request.
@@ -139,8 +148,9 @@ type PipelineStatus struct {
 	Error       string     `json:"error"`
 	Rate        float64    `json:"rate"` // records a second, of the last minute
 	Held        int64      `json:"held"`
-	Dead        int64      `json:"dead"`    // dead letters
-	Blocked     bool       `json:"blocked"` // a sink keeps its records from moving
+	Dead        int64      `json:"dead"`               // dead letters
+	Blocked     bool       `json:"blocked"`            // a sink keeps its records from moving
+	Receipts    int64      `json:"receipts,omitempty"` // that could not be written and are tried again
 }
 
 // SinkStatus is one sink. State is "ok", "waiting" (for the hours of its
@@ -205,6 +215,12 @@ func viewDetail(d *ingest.ArrivalDetail) *ArrivalDetail {
 		}
 		if b.State == ingest.BatchMixed {
 			v.Batches[i].Outcomes = &Outcomes{Delivered: b.Delivered, Dead: b.Dead, Again: b.Again}
+		}
+	}
+	if r := d.Receipt; r != nil {
+		v.Receipt = &Receipt{Written: r.Written, Due: r.Due(), Error: text(r.Error)}
+		if r.Name != "" {
+			v.Receipt.Name = text(r.Name) + ".receipt.json"
 		}
 	}
 	if v.Timeline == nil {

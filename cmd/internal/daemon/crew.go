@@ -32,6 +32,7 @@ type line struct {
 	plan   *pipeline.Plan
 	source ingest.Source
 	sinks  []pipeline.SinkOptions
+	report *pipeline.Receipts // nil: none are asked for
 	engine atomic.Pointer[pipeline.Engine]
 
 	mu    sync.Mutex
@@ -77,6 +78,9 @@ func (c *crew) newLine(p *config.Pipeline) (*line, error) {
 		return nil, err
 	}
 	if l.source, err = newSource(p, formats.Known, c.d.spool, c.d.log, l.sourceSays); err != nil {
+		return nil, err
+	}
+	if l.report, err = c.receiptsOf(l); err != nil {
 		return nil, err
 	}
 	// An arrival ends with the sinks it began with, so every line can reach
@@ -138,6 +142,7 @@ func (c *crew) engage(e engagement) error {
 			Pipeline: l.cfg.Name, Ledger: c.d.ledger, Plan: l.plan, Compile: l.compile, Sinks: l.sinks,
 			Source: l.source, Outbox: c.d.spool.Outbox(), Pool: c.d.pool, Observer: c.d.meter, Logger: c.d.log, Once: e.once,
 			Reach: c.d.o.Reach,
+			Receipts: l.report,
 		}
 		switch {
 		case e.hold:

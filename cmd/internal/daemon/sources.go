@@ -29,12 +29,21 @@ func newSource(p *config.Pipeline, known func(string) bool, sp *spool.Spool, log
 			Rescan:     d.Rescan,
 			WhenDone:   source.When{Action: d.WhenDone.Action, To: d.WhenDone.To},
 			WhenFailed: source.When{Action: d.WhenFailed.Action, To: d.WhenFailed.To},
+			Reports:    reports(p),
 			Spool:      sp,
 			Logger:     log,
 			OnState:    state,
 		})
 	}
 	return nil, fmt.Errorf("source type %q is not built yet", p.Source.Type)
+}
+
+// reports is where a source puts reports on arrivals; "" where none are asked for.
+func reports(p *config.Pipeline) string {
+	if p.Receipt == nil {
+		return ""
+	}
+	return p.Source.Resolve(p.Receipt.Dir)
 }
 
 func rules(w *config.Watch) source.Rules {

@@ -32,6 +32,10 @@ func (d *Daemon) Status(ctx context.Context) (*admin.Status, error) {
 	}
 	for _, l := range crew.lines {
 		p := l.status(running)
+		if b := waits[p.Name]; l.report != nil && b.NoReceipt != "" {
+			p.Receipts = b.Receipts
+			p.Error = cmp.Or(p.Error, "a receipt could not be written: "+b.NoReceipt)
+		}
 		p.backlog(waits[p.Name])
 		p.Rate = d.meter.rate(p.Name)
 		p.Blocked = l.blocked()
