@@ -69,6 +69,9 @@ type Claim struct {
 	// Letters are the dead letters that this claim takes up again; nil for the
 	// claims of a reading pass.
 	Letters []int64
+	// Forced says that a person had Letters sent anew although some of their
+	// records may have reached the target.
+	Forced bool
 	// OnNumbered, where set, is called when the batches have their numbers and
 	// before anything is written.
 	OnNumbered func() error

@@ -43,6 +43,11 @@ func (l *Ledger) Accept(ctx context.Context, pipeline, scopeName string, found [
 			if err != nil {
 				return fmt.Errorf("accept %q: %w", f.Name, err)
 			}
+			if f.Replay != nil {
+				if err := l.noteReplay(t, ids[i], f.Replay); err != nil {
+					return err
+				}
+			}
 		}
 		return nil
 	})
@@ -50,6 +55,25 @@ func (l *Ledger) Accept(ctx context.Context, pipeline, scopeName string, found [
 		return nil, err
 	}
 	return ids, nil
+}
+
+// noteReplay says in both arrivals' timelines that one takes the other up again.
+func (l *Ledger) noteReplay(t *tx, id int64, r *ingest.Replay) error {
+	how := ""
+	if r.First > 0 {
+		how = fmt.Sprintf(", records %d-%d", r.First, r.Last)
+	}
+	if r.Force {
+		how += ", by force: what was delivered before is sent again"
+	}
+	if err := step(t, id, l.now(), fmt.Sprintf("replays arrival %d%s", r.Of, how)); err != nil {
+		return err
+	}
+	var there bool
+	if err := t.row("SELECT EXISTS (SELECT 1 FROM arrivals WHERE id = ?)", []any{r.Of}, &there); err != nil || !there {
+		return err
+	}
+	return step(t, r.Of, l.now(), fmt.Sprintf("replayed as arrival %d%s", id, how))
 }
 
 const arrivalQuery = `SELECT a.id, a.pipeline, s.name, a.source, a.name, a.origin, a.path, a.size, a.mtime, a.device, a.inode,

@@ -183,6 +183,15 @@ func (l *Ledger) storeClaim(t *tx, c *claim, in *ingest.Claim) error {
 			return fmt.Errorf("take dead letter %d: %w", id, err)
 		}
 	}
+	if n := len(c.letters); n > 0 {
+		what := fmt.Sprintf("dead letters sent again: %d", n)
+		if in.Forced {
+			what += ", by force: the target may have had some of them"
+		}
+		if err := step(t, c.arrival, l.now(), what); err != nil {
+			return err
+		}
+	}
 	if len(c.keys) > 0 {
 		if _, err := t.exec("INSERT INTO keys (claim, scope, seen, packed) VALUES (?, ?, ?, ?)",
 			c.id, c.scope.id, c.seen.UnixMicro(), packKeys(c.keys)); err != nil {

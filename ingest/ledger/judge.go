@@ -79,6 +79,32 @@ func (l *Ledger) judge(id int64, scopeName string, recs []ingest.Judged) (late [
 	return late, nil
 }
 
+// Peek fills in what Judge would say of records that were not judged dead, and
+// changes nothing. It knows nothing of records that share a key with each other.
+func (l *Ledger) Peek(scopeName string, recs []ingest.Judged) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.scopes[scopeName]
+	for i := range recs {
+		r := &recs[i]
+		if r.Verdict == ingest.Dead {
+			continue
+		}
+		r.Verdict, r.Leader, r.Have = ingest.New, 0, nil
+		if s == nil || r.Key == (ingest.Key{}) {
+			continue
+		}
+		switch tag := s.keys.get(&r.Key); {
+		case tag == tagFree:
+			r.Have = s.have(&r.Key)
+		case pending(tag):
+			r.Verdict, r.Leader = ingest.Follow, s.leader(&r.Key, tag)
+		default:
+			r.Verdict = ingest.Duplicate
+		}
+	}
+}
+
 // Unjudge implements ingest.Claims.
 func (l *Ledger) Unjudge(id int64, scopeName string, keys []ingest.Key) {
 	l.mu.Lock()

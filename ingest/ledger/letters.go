@@ -2,7 +2,10 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"ingestd/ingest"
@@ -78,16 +81,23 @@ func (l *Ledger) Replays(ctx context.Context, pipeline string) (map[int64][]*ing
 func (l *Ledger) Drop(ctx context.Context, ids []int64) (int64, error) {
 	var n int64
 	err := l.w.do(ctx, func(t *tx) error {
+		of := map[int64]int{}
 		for _, id := range ids {
-			res, err := t.exec("UPDATE dead SET state = 'dropped' WHERE id = ? AND state = 'dead'", id)
+			var arrival int64
+			err := t.row("UPDATE dead SET state = 'dropped' WHERE id = ? AND state = 'dead' RETURNING arrival", []any{id}, &arrival)
+			if errors.Is(err, sql.ErrNoRows) {
+				continue
+			}
 			if err != nil {
 				return fmt.Errorf("drop dead letter %d: %w", id, err)
 			}
-			k, err := res.RowsAffected()
-			if err != nil {
+			of[arrival]++
+			n++
+		}
+		for _, arrival := range slices.Sorted(maps.Keys(of)) {
+			if err := step(t, arrival, l.now(), fmt.Sprintf("dead letters dropped by a person: %d", of[arrival])); err != nil {
 				return err
 			}
-			n += k
 		}
 		return nil
 	})
