@@ -17,6 +17,7 @@ import (
 // A Replayed says what became of dead letters that were taken up again.
 type Replayed struct {
 	Sent      int64 // are on their way or delivered
+	AsWere    int64 // of them, those under their old keys and bytes
 	Duplicate int64 // their key was delivered meanwhile
 	Filtered  int64
 	Dead      int64 // are bad still
@@ -28,16 +29,22 @@ type Replayed struct {
 // together with all of their batch, under its old key and bytes. It returns
 // once they are settled or ctx ends; what is sent is finished in any case.
 func (e *Engine) ReplayLetters(ctx context.Context, id int64, letters []ingest.Letter, dry bool) (out Replayed, err error) {
+	return e.replayLetters(ctx, id, letters, dry, false)
+}
+
+// ForceLetters is ReplayLetters for a person who knows that the target does not
+// have what its fate is unknown of, or may have it twice: those letters, too, go
+// through the settings of now under new keys, all of a batch together.
+func (e *Engine) ForceLetters(ctx context.Context, id int64, letters []ingest.Letter, dry bool) (out Replayed, err error) {
+	return e.replayLetters(ctx, id, letters, dry, true)
+}
+
+func (e *Engine) replayLetters(ctx context.Context, id int64, letters []ingest.Letter, dry, force bool) (out Replayed, err error) {
 	leave, err := e.enter()
 	if err != nil {
 		return out, err
 	}
 	defer leave()
-	a, done, err := e.o.Ledger.Reopen(ctx, id)
-	if err != nil {
-		return out, err
-	}
-	letters = slices.SortedFunc(slices.Values(letters), func(x, y ingest.Letter) int { return cmp.Compare(x.Pos.Record, y.Pos.Record) })
 	var refused []ingest.Letter
 	var given []int64
 	for _, d := range letters {
@@ -47,12 +54,40 @@ func (e *Engine) ReplayLetters(ctx context.Context, id int64, letters []ingest.L
 			given = append(given, d.Batch)
 		}
 	}
+	var forced []int64
+	if force {
+		forced, given = given, nil
+		for _, batch := range forced {
+			_, all, err := e.o.Ledger.GivenUp(ctx, batch)
+			if err != nil {
+				return out, err
+			}
+			refused = append(refused, all...)
+		}
+	}
+	slices.SortFunc(refused, func(x, y ingest.Letter) int {
+		return cmp.Or(cmp.Compare(x.Pos.Record, y.Pos.Record), cmp.Compare(x.ID, y.ID))
+	})
 	if dry {
-		defer done()
-		return out, e.replay(ctx, a, given, refused, true, &out)
+		a, err := e.o.Ledger.Find(ctx, id)
+		if err != nil {
+			return out, err
+		}
+		return out, e.replay(ctx, a, given, refused, &replaying{dry: true, out: &out})
+	}
+	a, done, err := e.o.Ledger.Reopen(ctx, id)
+	if err != nil {
+		return out, err
 	}
 	awake := e.works()
-	settled := e.follow(id, done, func() { err = e.replay(ctx, a, given, refused, false, &out) })
+	settled := e.follow(id, done, func() {
+		err = e.replay(ctx, a, given, refused, &replaying{out: &out, forced: len(forced) > 0})
+		for _, batch := range forced {
+			if err == nil {
+				e.remove(batch) // nobody sends it as it was any more
+			}
+		}
+	})
 	awake()
 	if err != nil {
 		return out, err
@@ -92,21 +127,29 @@ func (e *Engine) follow(id int64, done, claim func()) <-chan error {
 	return settled
 }
 
+// A replaying is how letters are taken up again, and what came of them.
+type replaying struct {
+	dry    bool
+	forced bool // some of them may have reached the target
+	out    *Replayed
+}
+
 // replay claims dead letters again: batches that were given up, and refused
 // records.
-func (e *Engine) replay(ctx context.Context, a *ingest.Arrival, given []int64, refused []ingest.Letter, dry bool, out *Replayed) error {
+func (e *Engine) replay(ctx context.Context, a *ingest.Arrival, given []int64, refused []ingest.Letter, how *replaying) error {
 	sub := &subject{id: a.ID, name: a.Name, arrived: a.FoundAt.UTC()}
 	for _, batch := range given {
-		n, err := e.again(ctx, a, sub, batch, dry)
+		n, err := e.again(ctx, a, sub, batch, how.dry)
 		if err != nil {
 			return err
 		}
-		out.Sent += n
+		how.out.Sent += n
+		how.out.AsWere += n
 	}
 	if len(refused) == 0 {
 		return nil
 	}
-	return e.anew(ctx, a, sub, refused, dry, out)
+	return e.anew(ctx, a, sub, refused, how)
 }
 
 // again sends a batch that was given up as it was: the same records, key and
@@ -160,7 +203,8 @@ func (e *Engine) again(ctx context.Context, a *ingest.Arrival, sub *subject, bat
 }
 
 // anew sends the records of refused letters through the settings of now.
-func (e *Engine) anew(ctx context.Context, a *ingest.Arrival, sub *subject, letters []ingest.Letter, dry bool, out *Replayed) error {
+func (e *Engine) anew(ctx context.Context, a *ingest.Arrival, sub *subject, letters []ingest.Letter, how *replaying) error {
+	dry, out := how.dry, how.out
 	details, err := e.o.Ledger.Details(ctx, a.ID)
 	if err != nil {
 		return err
@@ -169,9 +213,10 @@ func (e *Engine) anew(ctx context.Context, a *ingest.Arrival, sub *subject, lett
 	bind := plan.Shape.Bind(e.seed(), a.Scope)
 	var enc ingest.Encoder
 	var v ingest.VerdictList
-	c := &ingest.Claim{Arrival: a.ID, Scope: a.Scope}
+	c := &ingest.Claim{Arrival: a.ID, Scope: a.Scope, Forced: how.forced}
 	lines := map[string]*line{}
 	var loads []*load
+	seen := map[ingest.Key]bool{} // dry: keys of the records before
 	// What was judged and is not claimed is nobody's again.
 	defer func() {
 		if len(c.Keys) > 0 {
@@ -201,7 +246,7 @@ func (e *Engine) anew(ctx context.Context, a *ingest.Arrival, sub *subject, lett
 			}
 		}
 		err := e.claimReplay(ctx, c, loads)
-		c, loads = &ingest.Claim{Arrival: a.ID, Scope: a.Scope}, nil
+		c, loads = &ingest.Claim{Arrival: a.ID, Scope: a.Scope, Forced: how.forced}, nil
 		return err
 	}
 	for i, d := range letters {
@@ -229,6 +274,13 @@ func (e *Engine) anew(ctx context.Context, a *ingest.Arrival, sub *subject, lett
 		j := []ingest.Judged{{Pos: d.Pos, Key: res.Key, Verdict: ingest.New}}
 		if res.Filtered {
 			j[0].Verdict = ingest.Filtered
+		} else if plan.Dedupe && dry {
+			if e.o.Ledger.Peek(a.Scope, j); j[0].Verdict == ingest.New && res.Key != (ingest.Key{}) {
+				if seen[res.Key] {
+					j[0].Verdict = ingest.Follow // as it would with the first one led
+				}
+				seen[res.Key] = true
+			}
 		} else if plan.Dedupe {
 			if err := e.o.Ledger.Judge(ctx, a.ID, a.Scope, j); err != nil {
 				return err
@@ -240,7 +292,7 @@ func (e *Engine) anew(ctx context.Context, a *ingest.Arrival, sub *subject, lett
 			if to = lacking(plan, letters, &d, j[0].Have); len(to) == 0 {
 				verdict = ingest.Duplicate
 			}
-			if dry || len(to) == 0 {
+			if !dry && len(to) == 0 {
 				e.o.Ledger.Unjudge(a.ID, a.Scope, []ingest.Key{res.Key})
 			}
 		}

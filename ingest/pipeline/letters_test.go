@@ -59,7 +59,7 @@ func TestGivenUpAndReplayed(t *testing.T) {
 		b.reopen()
 		e, stop := b.daemon()
 		dry, err := e.ReplayLetters(t.Context(), 1, b.letters(), true)
-		if err != nil || dry != (pipeline.Replayed{Sent: 201}) {
+		if err != nil || dry != (pipeline.Replayed{Sent: 201, AsWere: 200}) {
 			t.Errorf("dry: %+v, %v", dry, err)
 		}
 		out, err := e.ReplayLetters(t.Context(), 1, b.letters(), false)

@@ -93,6 +93,8 @@ type Replayer interface {
 	Replays(ctx context.Context, pipeline string) (map[int64][]*ingest.OpenClaim, error)
 	GivenUp(ctx context.Context, batch int64) (*ingest.Batch, []ingest.Letter, error)
 	Details(ctx context.Context, arrival int64) (ingest.Details, error)
+	// Peek fills in what Judge would say, and changes nothing.
+	Peek(scope string, recs []ingest.Judged)
 }
 
 // Options are what an Engine is made of.

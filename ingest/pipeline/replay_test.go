@@ -54,6 +54,10 @@ func TestReplay(t *testing.T) {
 			b.reopen()
 			e, stop := b.daemon()
 			c.replay.Of = 1
+			see, err := e.Forecast(t.Context(), c.replay)
+			if w := c.want; err != nil || see != (pipeline.Forecast{Records: w.Records, Send: w.Delivered, Known: w.Duplicate, Filtered: w.Filtered, Bad: w.Dead}) {
+				t.Errorf("forecast %+v, %v", see, err)
+			}
 			id, err := e.Replay(t.Context(), c.replay)
 			if err != nil {
 				t.Fatal(err)
