@@ -33,8 +33,9 @@ func (a *app) deadCommand() *cobra.Command {
 
 // pick is how letters are chosen: by number, or by these flags.
 type pick struct {
-	arrival, pipeline, reason, since string
-	all                              bool
+	arrival, pipeline, reason, since, until string
+	sink, stage                             string
+	all                                     bool
 }
 
 func (p *pick) register(a *app, cmd *cobra.Command, all string) {
@@ -42,6 +43,9 @@ func (p *pick) register(a *app, cmd *cobra.Command, all string) {
 	cmd.Flags().StringVarP(&p.pipeline, "pipeline", "p", "", "only this pipeline's")
 	cmd.Flags().StringVar(&p.reason, "reason", "", "only those whose reason holds this text")
 	cmd.Flags().StringVar(&p.since, "since", "", "only those that died since: 2h, 3d, 2026-03-05, RFC 3339")
+	cmd.Flags().StringVar(&p.until, "until", "", "only those that died before: the same")
+	cmd.Flags().StringVar(&p.sink, "sink", "", "only those that this sink refused")
+	cmd.Flags().StringVar(&p.stage, "stage", "", "only those of this stage: parse, shape, deliver")
 	if all != "" {
 		cmd.Flags().BoolVar(&p.all, "all", false, all)
 	}
@@ -61,16 +65,21 @@ func (p *pick) filter(ids []string) (f ingest.LetterFilter, err error) {
 			return f, err
 		}
 	}
-	f.Pipeline, f.Reason = p.pipeline, p.reason
-	f.Since, err = parseWhen(p.since, time.Now())
+	f.Pipeline, f.Reason, f.Sink, f.Stage = p.pipeline, p.reason, p.sink, ingest.Stage(p.stage)
+	now := time.Now()
+	if f.Since, err = parseWhen(p.since, now); err != nil {
+		return f, err
+	}
+	f.Until, err = parseWhen(p.until, now)
 	return f, err
 }
 
 // chosen is filter for what changes something: it must name what it means.
 func (p *pick) chosen(ids []string) (ingest.LetterFilter, error) {
 	f, err := p.filter(ids)
-	if err == nil && !p.all && len(f.IDs) == 0 && f.Arrival == 0 && f.Pipeline == "" && f.Reason == "" && f.Since.IsZero() {
-		err = &exit{code: codeUsage, err: fmt.Errorf("which dead letters?"), hint: "name their numbers, or --arrival, -p, --reason, --since, or --all"}
+	if err == nil && !p.all && len(f.IDs) == 0 && f.Arrival == 0 && f.Pipeline == "" && f.Reason == "" && f.Since.IsZero() &&
+		f.Until.IsZero() && f.Sink == "" && f.Stage == "" {
+		err = &exit{code: codeUsage, err: fmt.Errorf("which dead letters?"), hint: "name their numbers, or --arrival, -p, --reason, --sink, --stage, --since, --until, or --all"}
 	}
 	return f, err
 }
@@ -201,23 +210,27 @@ func (a *app) deadShow() *cobra.Command {
 
 func (a *app) deadExport() *cobra.Command {
 	var (
-		p      pick
-		to     string
-		asJSON bool
+		p           pick
+		to          string
+		asJSON, raw bool
 	)
 	cmd := &cobra.Command{
 		Use:   "export [ID…] [-o FILE]",
-		Short: "Write dead letters' records as they stood, one after the other",
-		Long: `Writes the bytes of dead letters as they stood in their files, a line end after
-each. With --json the whole letters, one object a line. An existing file is not
-overwritten.`,
+		Short: "Write dead letters' records as a file of the form that they came in",
+		Long: `Writes the records of dead letters in the form of the files that they are from,
+to be mended and dropped again: CSV with the same header and delimiter, JSON and
+XML with what stood around the records, rows of a workbook as CSV. All of them
+must be of one pipeline and form. The text is UTF-8.
+
+With --json the whole letters, one object a line; with --raw their bytes alone, a
+line end after each. An existing file is not overwritten.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := p.filter(args)
 			if err != nil {
 				return err
 			}
 			return a.ask(cmd.Context(), func(c *admin.Client) error {
-				write := func(w io.Writer) error { return exportLetters(cmd.Context(), c, f, w, asJSON) }
+				write := func(w io.Writer) error { return exportLetters(cmd.Context(), c, f, w, asJSON, raw) }
 				if to == "" {
 					return write(a.out)
 				}
@@ -228,10 +241,15 @@ overwritten.`,
 	p.register(a, cmd, "")
 	cmd.Flags().StringVarP(&to, "output", "o", "", "a new file (default: standard output)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the whole letters, one object a line")
+	cmd.Flags().BoolVar(&raw, "raw", false, "the records' bytes alone")
+	cmd.MarkFlagsMutuallyExclusive("json", "raw")
 	return cmd
 }
 
-func exportLetters(ctx context.Context, c *admin.Client, f ingest.LetterFilter, w io.Writer, asJSON bool) error {
+func exportLetters(ctx context.Context, c *admin.Client, f ingest.LetterFilter, w io.Writer, asJSON, raw bool) error {
+	if !asJSON && !raw {
+		return c.ExportLetters(ctx, f, w)
+	}
 	for l, err := range c.Letters(ctx, f) {
 		if err != nil {
 			return err
@@ -271,24 +289,41 @@ func createWhole(path string, write func(io.Writer) error) (err error) {
 
 func (a *app) deadReplay() *cobra.Command {
 	var (
-		p      pick
-		asJSON bool
+		p                       pick
+		asJSON, dry, force, yes bool
 	)
 	cmd := &cobra.Command{
 		Use:   "replay [ID…]",
 		Short: "Send dead letters' records again, under the current config",
 		Long: `Sends the records of dead letters again and waits for the answer. A letter
 leaves the list when its record is delivered. Exits with 1 where a record died
-again, and with 3 where the target gave no answer.`,
+again, and with 3 where the target gave no answer.
+
+A record of which nobody knows whether the target has it ("uncertain") is sent as
+it was, together with its whole batch and under the same Idempotency-Key, so that
+the target can tell. --force sends such a batch's records anew, under the current
+config and new keys: the target may get them twice.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := p.chosen(args)
 			if err != nil {
 				return err
 			}
-			return a.askToDeliver(cmd.Context(), func(c *admin.Client) error {
-				r, err := c.ReplayLetters(cmd.Context(), f)
+			if force && !dry {
+				if err := a.confirm(yes, "Send those records anew, also where the target may have them?"); err != nil {
+					return err
+				}
+			}
+			ask := a.askToDeliver
+			if dry {
+				ask = a.ask
+			}
+			return ask(cmd.Context(), func(c *admin.Client) error {
+				r, err := c.ReplayLetters(cmd.Context(), admin.LettersRequest{LetterFilter: f, DryRun: dry, Force: force})
 				if err != nil {
 					return err
+				}
+				if dry {
+					return a.printRehearsal(r, asJSON)
 				}
 				if asJSON {
 					err = admin.Encode(a.out, r)
@@ -312,8 +347,24 @@ again, and with 3 where the target gave no answer.`,
 		},
 	}
 	p.register(a, cmd, "all dead letters")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be sent")
+	cmd.Flags().BoolVar(&force, "force", false, "send anew what the target may have")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the result as one object")
 	return cmd
+}
+
+// printRehearsal says what a replay of letters would do.
+func (a *app) printRehearsal(r *admin.LettersResult, asJSON bool) error {
+	if asJSON {
+		return admin.Encode(a.out, r)
+	}
+	_, err := fmt.Fprintf(a.out, "%s: %d would be sent, %d duplicate, %d filtered, %d bad still, %d wait for others\n",
+		some(r.Letters, "dead letter"), r.Send, r.Duplicate, r.Filtered, r.Dead, r.Unfinished)
+	if r.AsWere > 0 && err == nil {
+		_, err = fmt.Fprintf(a.out, "  %s of those would be sent as they were, whole batches under their old keys: the target may have them\n", some(r.AsWere, "record"))
+	}
+	return err
 }
 
 func (a *app) deadDrop() *cobra.Command {

@@ -23,7 +23,9 @@ func (a *app) replayCommand() *cobra.Command {
 		Use:   "replay ARRIVAL [--records A-B] | -p PIPELINE --since TIME --until TIME",
 		Short: "Take arrivals up again, and wait for what becomes of them",
 		Long: `Takes up the content of earlier arrivals again, under the current config. What
-was delivered before is not sent again, unless --force says so.
+was delivered before is not sent again, unless --force says so. --dry-run reads
+the content and counts what would be sent and what would be held back; it sends
+and changes nothing.
 
 Exits with 1 where something ended dead, held or failed, and with 3 where the
 target did not answer: the daemon, or the next once, goes on with it.`,
@@ -101,9 +103,16 @@ func (a *app) printReplay(res *admin.ReplayResult, asJSON bool) error {
 	if asJSON {
 		return admin.Encode(a.out, res)
 	}
-	t := newTable("ARRIVAL", "PIPELINE", "NAME", "RECORDS")
+	t := newTable("ARRIVAL", "PIPELINE", "NAME", "RECORDS", "WOULD SEND", "DUPLICATE", "FILTERED", "DEAD", "WAITING", "WHY NOT")
 	for _, again := range res.Arrivals {
-		t.AppendRow([]any{again.Of, again.Pipeline, cut(printable(again.Name), 48), again.Records})
+		f := again.Forecast
+		if f == nil {
+			f = &admin.Forecast{}
+		}
+		t.AppendRow([]any{
+			again.Of, again.Pipeline, cut(printable(again.Name), 48), again.Records, f.Send, f.Known, f.Filtered, f.Bad, f.Waiting,
+			cut(printable(f.Held+f.Error), 80),
+		})
 	}
 	if err := a.printTable(t, len(res.Arrivals), "nothing would be taken up again"); err != nil {
 		return err

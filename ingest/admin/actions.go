@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"ingestd/ingest"
@@ -31,7 +32,10 @@ type Replays interface {
 type Letters interface {
 	// ReplayLetters sends the chosen letters' records again and returns once
 	// each was delivered, died again, or could not be sent.
-	ReplayLetters(ctx context.Context, f ingest.LetterFilter) (*LettersResult, error)
+	ReplayLetters(ctx context.Context, r LettersRequest) (*LettersResult, error)
+	// ExportLetters writes the chosen letters' records in the form of the file
+	// that they are from.
+	ExportLetters(ctx context.Context, f ingest.LetterFilter, w io.Writer) error
 	// DropLetters forgets the chosen letters and says how many.
 	DropLetters(ctx context.Context, f ingest.LetterFilter) (int64, error)
 }
@@ -139,6 +143,18 @@ type Again struct {
 	Pipeline string `json:"pipeline"`
 	Name     string `json:"name"`
 	Records  int64  `json:"records"` // that it had, or that were asked for
+	*Forecast
+}
+
+// A Forecast is what a replay would do, counted by reading the content.
+type Forecast struct {
+	Send     int64  `json:"would_send"`
+	Known    int64  `json:"duplicate"` // delivered before: held back
+	Filtered int64  `json:"filtered"`  // left out, or not asked for
+	Bad      int64  `json:"dead"`
+	Waiting  int64  `json:"waiting"`         // share a key with a record under way
+	Held     string `json:"held,omitempty"`  // why it would be held, or refused whole, before anything is sent
+	Error    string `json:"error,omitempty"` // why it cannot be read to its end
 }
 
 // Refused is an arrival that cannot be taken up again.
@@ -146,6 +162,15 @@ type Refused struct {
 	Of     int64  `json:"of,string"`
 	Name   string `json:"name"`
 	Reason string `json:"reason"`
+}
+
+// A LettersRequest chooses dead letters to be sent again.
+type LettersRequest struct {
+	ingest.LetterFilter
+	DryRun bool // only say what would be done
+	// Force sends those whose fate is unknown anew, under the config of now and
+	// new keys, in place of as they were.
+	Force bool
 }
 
 // A LettersResult says what became of dead letters that were sent again.
@@ -158,4 +183,9 @@ type LettersResult struct {
 	// Unfinished: the target gave no answer; they stay.
 	Unfinished int64  `json:"unfinished"`
 	Error      string `json:"error,omitempty"` // the first reason for one of the last two
+	// Of a dry run: Send would be sent, of which AsWere under their old keys and
+	// bytes; Delivered is 0.
+	DryRun bool  `json:"dry_run,omitempty"`
+	Send   int64 `json:"would_send,omitempty"`
+	AsWere int64 `json:"as_they_were,omitempty"`
 }

@@ -89,6 +89,7 @@ func Handler(o Options) http.Handler {
 	mux.HandleFunc("POST /v1/arrivals/{id}/release", a.release)
 	mux.HandleFunc("POST /v1/arrivals/{id}/reject", a.reject)
 	mux.HandleFunc("GET /v1/dead", a.letters)
+	mux.HandleFunc("GET /v1/dead/export", a.exportLetters)
 	mux.HandleFunc("GET /v1/dead/{id}", a.letter)
 	mux.HandleFunc("POST /v1/dead/replay", a.replayLetters)
 	mux.HandleFunc("POST /v1/dead/drop", a.dropLetters)

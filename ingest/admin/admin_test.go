@@ -158,8 +158,8 @@ func TestActions(t *testing.T) {
 					}
 					return err
 				}},
-				{"replay letters [1 2] 0  \"\"", func() error {
-					r, err := c.ReplayLetters(ctx, ingest.LetterFilter{IDs: []int64{1, 2}})
+				{"replay letters [1 2] 0  \"\" dry=false force=true", func() error {
+					r, err := c.ReplayLetters(ctx, admin.LettersRequest{LetterFilter: ingest.LetterFilter{IDs: []int64{1, 2}}, Force: true})
 					if err == nil && r.Letters != 2 {
 						t.Errorf("letters: %+v", r)
 					}
@@ -384,5 +384,26 @@ func TestLongSocketPath(t *testing.T) {
 func TestDialNobody(t *testing.T) {
 	if _, err := admin.Dial(t.Context(), filepath.Join(t.TempDir(), "control.sock")); err == nil {
 		t.Error("dialed a socket that is not there")
+	}
+}
+
+// An export is whole, or the caller hears that it is not.
+func TestExportLetters(t *testing.T) {
+	for door, c := range clients(t, handler(sample(), &desk{})) {
+		t.Run(door, func(t *testing.T) {
+			var b strings.Builder
+			f := ingest.LetterFilter{Sink: "crm", Stage: ingest.StageDeliver}
+			if err := c.ExportLetters(t.Context(), f, &b); err != nil || b.String() != "id\ncrm deliver\n" {
+				t.Errorf("%q, %v", b.String(), err)
+			}
+			for _, sink := range []string{"early", "late"} {
+				if err := c.ExportLetters(t.Context(), ingest.LetterFilter{Pipeline: "broken", Sink: sink}, io.Discard); err == nil {
+					t.Errorf("%s: no error", sink)
+				}
+			}
+			if err := c.ExportLetters(t.Context(), ingest.LetterFilter{Stage: "eaten"}, io.Discard); err == nil || !strings.Contains(err.Error(), "none of parse") {
+				t.Errorf("an unknown stage: %v", err)
+			}
+		})
 	}
 }

@@ -148,6 +148,10 @@ func (c *Client) Reject(ctx context.Context, n int64) error {
 
 // Letters lists dead letters.
 func (c *Client) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[Letter, error] {
+	return list[Letter](ctx, c, "/v1/dead", letterQuery(f))
+}
+
+func letterQuery(f ingest.LetterFilter) url.Values {
 	q := query{}
 	for _, n := range f.IDs {
 		url.Values(q).Add("id", id(n))
@@ -155,9 +159,26 @@ func (c *Client) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[L
 	q.number("arrival", f.Arrival)
 	q.text("pipeline", f.Pipeline)
 	q.text("reason", f.Reason)
+	q.text("sink", f.Sink)
+	q.text("stage", string(f.Stage))
 	q.time("since", f.Since)
+	q.time("until", f.Until)
 	q.number("limit", int64(f.Limit))
-	return list[Letter](ctx, c, "/v1/dead", url.Values(q))
+	return url.Values(q)
+}
+
+// ExportLetters writes dead letters' records in the form of the file that they
+// are from.
+func (c *Client) ExportLetters(ctx context.Context, f ingest.LetterFilter, w io.Writer) error {
+	res, err := c.do(ctx, http.MethodGet, "/v1/dead/export", letterQuery(f), nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(w, res.Body); err != nil {
+		return fmt.Errorf("ask the daemon: read the answer: %w", err)
+	}
+	return nil
 }
 
 // Letter asks for one dead letter.
@@ -167,9 +188,11 @@ func (c *Client) Letter(ctx context.Context, n int64) (*Letter, error) {
 }
 
 // ReplayLetters sends letters again and waits for what became of them.
-func (c *Client) ReplayLetters(ctx context.Context, f ingest.LetterFilter) (*LettersResult, error) {
+func (c *Client) ReplayLetters(ctx context.Context, req LettersRequest) (*LettersResult, error) {
 	var r LettersResult
-	return &r, c.call(ctx, http.MethodPost, "/v1/dead/replay", nil, choose(f), &r)
+	in := choose(req.LetterFilter)
+	in.DryRun, in.Force = req.DryRun, req.Force
+	return &r, c.call(ctx, http.MethodPost, "/v1/dead/replay", nil, in, &r)
 }
 
 // DropLetters forgets letters.
@@ -181,7 +204,10 @@ func (c *Client) DropLetters(ctx context.Context, f ingest.LetterFilter) (int64,
 
 // choose states a filter; one that is empty means all, as it does in Go.
 func choose(f ingest.LetterFilter) chosen {
-	c := chosen{IDs: f.IDs, Arrival: f.Arrival, Pipeline: f.Pipeline, Reason: f.Reason, Since: f.Since}
+	c := chosen{
+		IDs: f.IDs, Arrival: f.Arrival, Pipeline: f.Pipeline, Reason: f.Reason, Since: f.Since, Until: f.Until,
+		Sink: f.Sink, Stage: string(f.Stage),
+	}
 	if _, err := c.filter(); err != nil {
 		c.All = true
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"slices"
 	"sync"
@@ -105,8 +106,19 @@ func (d *desk) Replay(_ context.Context, r admin.ReplayRequest) (*admin.ReplayRe
 	return &admin.ReplayResult{DryRun: r.DryRun}, d.note("replay %d %d-%d %s dry=%t force=%t", r.Arrival, r.First, r.Last, r.Pipeline, r.DryRun, r.Force)
 }
 
-func (d *desk) ReplayLetters(_ context.Context, f ingest.LetterFilter) (*admin.LettersResult, error) {
-	return &admin.LettersResult{Letters: int64(len(f.IDs))}, d.note("replay letters %v %d %s %q", f.IDs, f.Arrival, f.Pipeline, f.Reason)
+func (d *desk) ExportLetters(_ context.Context, f ingest.LetterFilter, w io.Writer) error {
+	if f.Pipeline == "broken" {
+		if f.Sink == "late" {
+			io.WriteString(w, "id\n")
+		}
+		return errors.New("the disk is broken")
+	}
+	_, err := fmt.Fprintf(w, "id\n%s %s\n", f.Sink, f.Stage)
+	return err
+}
+
+func (d *desk) ReplayLetters(_ context.Context, f admin.LettersRequest) (*admin.LettersResult, error) {
+	return &admin.LettersResult{Letters: int64(len(f.IDs))}, d.note("replay letters %v %d %s %q dry=%t force=%t", f.IDs, f.Arrival, f.Pipeline, f.Reason, f.DryRun, f.Force)
 }
 
 func (d *desk) DropLetters(_ context.Context, f ingest.LetterFilter) (int64, error) {

@@ -22,6 +22,14 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 		in.Body = http.NoBody
 	}
 	go func() {
+		defer func() { // as a server does
+			if x := recover(); x != nil {
+				if x != http.ErrAbortHandler {
+					panic(x)
+				}
+				pw.CloseWithError(io.ErrUnexpectedEOF)
+			}
+		}()
 		l.h.ServeHTTP(w, in)
 		w.WriteHeader(http.StatusOK)
 		pw.Close()

@@ -90,15 +90,67 @@ type ok struct {
 
 func (a *api) letters(w http.ResponseWriter, r *http.Request) {
 	p := params{r: r}
-	f := ingest.LetterFilter{
-		IDs: p.numbers("id"), Arrival: p.number("arrival"), Pipeline: p.text("pipeline"),
-		Reason: p.text("reason"), Since: p.time("since"), Limit: int(p.number("limit")),
-	}
+	f := p.letters()
 	if p.err != nil {
 		a.fail(w, r, p.err)
 		return
 	}
 	stream(a, w, r, a.Query.Letters(r.Context(), f), viewLetter)
+}
+
+// letters is the filter that a listing of dead letters asks for.
+func (p *params) letters() ingest.LetterFilter {
+	f := ingest.LetterFilter{
+		IDs: p.numbers("id"), Arrival: p.number("arrival"), Pipeline: p.text("pipeline"),
+		Reason: p.text("reason"), Sink: p.text("sink"), Stage: ingest.Stage(p.text("stage")),
+		Since: p.time("since"), Until: p.time("until"), Limit: int(p.number("limit")),
+	}
+	p.set(checkStage(f.Stage))
+	return f
+}
+
+func checkStage(s ingest.Stage) error {
+	switch s {
+	case "", ingest.StageParse, ingest.StageShape, ingest.StageDeliver:
+		return nil
+	}
+	return Invalid("stage %q is none of parse, shape, deliver", s)
+}
+
+// exportLetters writes dead letters as a file of their own. What goes wrong once
+// bytes are out breaks the answer off, so that nobody takes it for whole.
+func (a *api) exportLetters(w http.ResponseWriter, r *http.Request) {
+	p := params{r: r}
+	f := p.letters()
+	if p.err == nil && a.Actions.Letters == nil {
+		p.set(none("dead letters"))
+	}
+	if p.err != nil {
+		a.fail(w, r, p.err)
+		return
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	out := &begun{ResponseWriter: w}
+	if err := a.Actions.Letters.ExportLetters(r.Context(), f, out); err != nil {
+		if out.some {
+			panic(http.ErrAbortHandler)
+		}
+		a.fail(w, r, err)
+	}
+}
+
+// A begun answer knows whether any of it was written.
+type begun struct {
+	http.ResponseWriter
+	some bool
+}
+
+func (b *begun) Write(p []byte) (int, error) {
+	if !b.some {
+		b.some = true
+		b.Header().Set("Content-Type", "application/octet-stream")
+	}
+	return b.ResponseWriter.Write(p)
 }
 
 func (a *api) letter(w http.ResponseWriter, r *http.Request) {
@@ -121,19 +173,28 @@ type chosen struct {
 	Pipeline string    `json:"pipeline,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
 	Since    time.Time `json:"since,omitzero"`
+	Until    time.Time `json:"until,omitzero"`
+	Sink     string    `json:"sink,omitempty"`
+	Stage    string    `json:"stage,omitempty"`
 	All      bool      `json:"all,omitempty"`
+	DryRun   bool      `json:"dry_run,omitempty"` // of a replay
+	Force    bool      `json:"force,omitempty"`   // the same
 }
 
 func (c chosen) filter() (ingest.LetterFilter, error) {
-	f := ingest.LetterFilter{IDs: c.IDs, Arrival: c.Arrival, Pipeline: c.Pipeline, Reason: c.Reason, Since: c.Since}
-	if len(c.IDs) == 0 && c.Arrival == 0 && c.Pipeline == "" && c.Reason == "" && c.Since.IsZero() && !c.All {
-		return f, Invalid("no letters were chosen: name ids, an arrival, a pipeline, a reason, or all")
+	f := ingest.LetterFilter{
+		IDs: c.IDs, Arrival: c.Arrival, Pipeline: c.Pipeline, Reason: c.Reason, Since: c.Since, Until: c.Until,
+		Sink: c.Sink, Stage: ingest.Stage(c.Stage),
 	}
-	return f, nil
+	if len(c.IDs) == 0 && c.Arrival == 0 && c.Pipeline == "" && c.Reason == "" && c.Since.IsZero() && c.Until.IsZero() &&
+		c.Sink == "" && c.Stage == "" && !c.All {
+		return f, Invalid("no letters were chosen: name ids, an arrival, a pipeline, a reason, a sink, a stage, a time, or all")
+	}
+	return f, checkStage(f.Stage)
 }
 
 func (a *api) replayLetters(w http.ResponseWriter, r *http.Request) {
-	f, err := a.chosen(r)
+	c, f, err := a.chosen(r)
 	if err != nil {
 		a.fail(w, r, err)
 		return
@@ -141,12 +202,12 @@ func (a *api) replayLetters(w http.ResponseWriter, r *http.Request) {
 	// The records go out while the caller waits, which may take as long as a
 	// retry may.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
-	res, err := a.Actions.Letters.ReplayLetters(r.Context(), f)
+	res, err := a.Actions.Letters.ReplayLetters(r.Context(), LettersRequest{f, c.DryRun, c.Force})
 	a.answer(w, r, res, err)
 }
 
 func (a *api) dropLetters(w http.ResponseWriter, r *http.Request) {
-	f, err := a.chosen(r)
+	_, f, err := a.chosen(r)
 	if err != nil {
 		a.fail(w, r, err)
 		return
@@ -159,15 +220,15 @@ type dropped struct {
 	Dropped int64 `json:"dropped"`
 }
 
-func (a *api) chosen(r *http.Request) (ingest.LetterFilter, error) {
-	var c chosen
+func (a *api) chosen(r *http.Request) (c chosen, f ingest.LetterFilter, err error) {
 	if err := body(r, &c); err != nil {
-		return ingest.LetterFilter{}, err
+		return c, f, err
 	}
 	if a.Actions.Letters == nil {
-		return ingest.LetterFilter{}, none("dead letters")
+		return c, f, none("dead letters")
 	}
-	return c.filter()
+	f, err = c.filter()
+	return c, f, err
 }
 
 func (a *api) audit(w http.ResponseWriter, r *http.Request) {
@@ -192,6 +253,9 @@ func (a *api) replay(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		a.fail(w, r, err)
 		return
+	}
+	if req.DryRun { // contents are read
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	}
 	res, err := a.Actions.Replays.Replay(r.Context(), req)
 	if err != nil && req.Arrival != 0 {

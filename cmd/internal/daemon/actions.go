@@ -7,7 +7,6 @@ import (
 
 	"ingestd/ingest"
 	"ingestd/ingest/admin"
-	"ingestd/ingest/pipeline"
 )
 
 // of finds the line of an arrival.
@@ -95,7 +94,13 @@ func (d *Daemon) Replay(ctx context.Context, r admin.ReplayRequest) (*admin.Repl
 		if r.First > 0 {
 			again.Records = r.Last - r.First + 1
 		}
-		id, err := d.replayOne(ctx, a, r)
+		var id int64
+		var err error
+		if r.DryRun {
+			again.Forecast, err = d.forecast(ctx, a, r)
+		} else {
+			id, err = d.replayOne(ctx, a, r)
+		}
 		if err != nil {
 			if r.Arrival != 0 {
 				return nil, err
@@ -117,12 +122,21 @@ func (d *Daemon) replayOne(ctx context.Context, a *ingest.Arrival, r admin.Repla
 	if err != nil {
 		return 0, err
 	}
-	if r.DryRun {
-		_, err = pipeline.Content(a)
-		return 0, conflict(err)
-	}
 	id, err := l.engine.Load().Replay(ctx, ingest.Replay{Of: a.ID, First: r.First, Last: r.Last, Force: r.Force})
 	return id, conflict(err)
+}
+
+// forecast says what a replay of one arrival would do.
+func (d *Daemon) forecast(ctx context.Context, a *ingest.Arrival, r admin.ReplayRequest) (*admin.Forecast, error) {
+	l, err := d.lineOf(a.Pipeline)
+	if err != nil {
+		return nil, err
+	}
+	f, err := l.engine.Load().Forecast(ctx, ingest.Replay{Of: a.ID, First: r.First, Last: r.Last, Force: r.Force})
+	if err != nil {
+		return nil, conflict(err)
+	}
+	return &admin.Forecast{Send: f.Send, Known: f.Known, Filtered: f.Filtered, Bad: f.Bad, Waiting: f.Waiting, Held: f.Held, Error: f.Error}, nil
 }
 
 // conflict marks what a person can mend, so that it is no failure of ours.

@@ -17,8 +17,9 @@ import (
 const maxLetters = 100_000
 
 // ReplayLetters implements admin.Letters.
-func (d *Daemon) ReplayLetters(ctx context.Context, f ingest.LetterFilter) (*admin.LettersResult, error) {
-	res := &admin.LettersResult{}
+func (d *Daemon) ReplayLetters(ctx context.Context, r admin.LettersRequest) (*admin.LettersResult, error) {
+	res := &admin.LettersResult{DryRun: r.DryRun}
+	f := r.LetterFilter
 	var order []int64 // arrivals, as they came
 	by := map[int64][]ingest.Letter{}
 	f.Limit = maxLetters + 1
@@ -38,16 +39,43 @@ func (d *Daemon) ReplayLetters(ctx context.Context, f ingest.LetterFilter) (*adm
 		return nil, fmt.Errorf("%d of the %d dead letters: %w", int64(len(f.IDs))-res.Letters, len(f.IDs), ingest.ErrNotFound)
 	}
 	for _, id := range order {
-		if err := d.replayOf(ctx, id, by[id], res); err != nil {
+		do := d.replayOf
+		if r.DryRun {
+			do = d.rehearse
+		}
+		if err := do(ctx, id, by[id], r.Force, res); err != nil {
 			return nil, err
 		}
 	}
 	return res, nil
 }
 
+// rehearse says what a replay of the letters of one arrival would do.
+func (d *Daemon) rehearse(ctx context.Context, arrival int64, letters []ingest.Letter, force bool, res *admin.LettersResult) error {
+	_, l, err := d.of(ctx, arrival)
+	if err != nil {
+		return err
+	}
+	replay := l.engine.Load().ReplayLetters
+	if force {
+		replay = l.engine.Load().ForceLetters
+	}
+	out, err := replay(ctx, arrival, letters, true)
+	if err != nil {
+		return conflict(err)
+	}
+	res.Send += out.Sent
+	res.AsWere += out.AsWere
+	res.Duplicate += out.Duplicate
+	res.Filtered += out.Filtered
+	res.Dead += out.Dead
+	res.Unfinished += out.Waiting
+	return nil
+}
+
 // replayOf takes the letters of one arrival up again and counts what became of
 // them.
-func (d *Daemon) replayOf(ctx context.Context, arrival int64, letters []ingest.Letter, res *admin.LettersResult) error {
+func (d *Daemon) replayOf(ctx context.Context, arrival int64, letters []ingest.Letter, force bool, res *admin.LettersResult) error {
 	_, l, err := d.of(ctx, arrival)
 	if err != nil {
 		return err
@@ -64,7 +92,11 @@ func (d *Daemon) replayOf(ctx context.Context, arrival int64, letters []ingest.L
 	}
 	wait, stop := d.whileMoving(ctx, l)
 	defer stop()
-	out, err := l.engine.Load().ReplayLetters(wait, arrival, letters, false)
+	replay := l.engine.Load().ReplayLetters
+	if force {
+		replay = l.engine.Load().ForceLetters
+	}
+	out, err := replay(wait, arrival, letters, false)
 	unfinished := errors.Is(err, pipeline.ErrUnfinished) || errors.Is(err, context.Canceled)
 	if err != nil && !unfinished {
 		return conflict(err)
