@@ -225,6 +225,9 @@ must be of one pipeline and form. The text is UTF-8.
 With --json the whole letters, one object a line; with --raw their bytes alone, a
 line end after each. An existing file is not overwritten.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if asJSON && raw {
+				return usage("--json and --raw are two forms: choose one")
+			}
 			f, err := p.filter(args)
 			if err != nil {
 				return err
@@ -242,7 +245,6 @@ line end after each. An existing file is not overwritten.`,
 	cmd.Flags().StringVarP(&to, "output", "o", "", "a new file (default: standard output)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the whole letters, one object a line")
 	cmd.Flags().BoolVar(&raw, "raw", false, "the records' bytes alone")
-	cmd.MarkFlagsMutuallyExclusive("json", "raw")
 	return cmd
 }
 

@@ -31,7 +31,7 @@ func reason(l *ingest.Letter, private []string) string {
 	s := "the receiving system refused this record"
 	switch {
 	case l.Uncertain:
-		s = "the receiving system gave no answer in time; it may or may not have this record"
+		s = "the receiving system did not confirm this record in time; it may or may not have it"
 	case l.Status >= 100:
 		s += " (" + strconv.Itoa(l.Status) + ")"
 	}

@@ -13,15 +13,18 @@ import (
 )
 
 // ExportLetters implements admin.Letters. Letters of several arrivals make one
-// file if all were read in the same way.
+// file if all were read in the same way; nothing is written before that is sure.
 func (d *Daemon) ExportLetters(ctx context.Context, f ingest.LetterFilter, w io.Writer) error {
 	f.ByRecord = true
-	var (
-		out   formats.RejectWriter
-		first *ingest.Arrival
-		how   ingest.Details
-		last  ingest.Letter
-	)
+	spec, details, err := d.formOf(ctx, f)
+	if err != nil || details == nil {
+		return err
+	}
+	out, err := formats.NewMend(w, spec, *details)
+	if err != nil {
+		return admin.Conflict("ingestd dead export --raw, or --json, writes them as they are", "%v", err)
+	}
+	var last ingest.Letter
 	for l, err := range d.ledger.Letters(ctx, f) {
 		if err != nil {
 			return err
@@ -29,38 +32,47 @@ func (d *Daemon) ExportLetters(ctx context.Context, f ingest.LetterFilter, w io.
 		if l.Arrival == last.Arrival && l.Pos.Record == last.Pos.Record {
 			continue // the same record, refused by several targets
 		}
-		if l.Arrival != last.Arrival {
-			a, line, err := d.of(ctx, l.Arrival)
-			if err != nil {
-				return err
-			}
-			details, err := d.ledger.Details(ctx, l.Arrival)
-			if err != nil {
-				return err
-			}
-			switch {
-			case out == nil:
-				spec, err := formatSpec(&line.cfg.Format)
-				if err != nil {
-					return err
-				}
-				first, how = a, details
-				if out, err = formats.NewMend(w, spec.spec, details); err != nil {
-					return admin.Conflict("ingestd dead export --raw, or --json, writes them as they are", "%v", err)
-				}
-			case a.Pipeline != first.Pipeline || !alike(how, details):
-				return admin.Conflict("choose those of one with --arrival", "the files of arrivals %d and %d do not have the same form", first.ID, a.ID)
-			}
-		}
 		last = l
 		if err := out.Write(formats.Reject{Line: l.Pos.Line, Column: l.Pos.Column, Reason: l.Reason, Raw: l.Raw}); err != nil {
 			return fmt.Errorf("export dead letter %d: %w", l.ID, err)
 		}
 	}
-	if out == nil {
-		return nil
-	}
 	return out.Close()
+}
+
+// formOf says how the files were read that letters are of; nil where there are
+// none.
+func (d *Daemon) formOf(ctx context.Context, f ingest.LetterFilter) (spec formats.Spec, how *ingest.Details, err error) {
+	var first, last *ingest.Arrival
+	for l, err := range d.ledger.Letters(ctx, f) {
+		if err != nil {
+			return spec, nil, err
+		}
+		if last != nil && l.Arrival == last.ID {
+			continue
+		}
+		a, line, err := d.of(ctx, l.Arrival)
+		if err != nil {
+			return spec, nil, err
+		}
+		details, err := d.ledger.Details(ctx, l.Arrival)
+		if err != nil {
+			return spec, nil, err
+		}
+		last = a
+		if first == nil {
+			r, err := formatSpec(&line.cfg.Format)
+			if err != nil {
+				return spec, nil, err
+			}
+			first, how, spec = a, &details, r.spec
+			continue
+		}
+		if a.Pipeline != first.Pipeline || !alike(*how, details) {
+			return spec, nil, admin.Conflict("choose those of one with --arrival", "the files of arrivals %d and %d do not have the same form", first.ID, a.ID)
+		}
+	}
+	return spec, how, nil
 }
 
 // alike reports whether records of two files can stand in one.
