@@ -24,6 +24,7 @@ type Ledger interface {
 	ingest.Claims
 	ingest.Query
 	Replayer
+	Secretary
 	Keeper
 	Pauser
 	Close() error
@@ -127,6 +128,9 @@ func Run(t *testing.T, d Driver) {
 		{"Drop", drop},
 		{"Prune", prune},
 		{"Listings", listings},
+		{"Receipts", receipts},
+		{"LetterFilters", letterFilters},
+		{"Peek", peek},
 		{"Model", model},
 	} {
 		t.Run(test.name, func(t *testing.T) {
