@@ -39,6 +39,13 @@ func (c *cond) String() string {
 // reader holds no snapshot of the database open.
 const page = 500
 
+// pageBytes bounds the bytes of records that a page of dead letters holds: each
+// may be as large as ingest.MaxRawFault.
+const pageBytes = 8 << 20
+
+// errPage ends a page before its last row.
+var errPage = errors.New("the page is full")
+
 // Arrivals implements ingest.Query.
 func (l *Ledger) Arrivals(ctx context.Context, f ingest.ArrivalFilter) iter.Seq2[ingest.Arrival, error] {
 	return func(yield func(ingest.Arrival, error) bool) {
@@ -199,12 +206,17 @@ func (l *Ledger) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[i
 			}
 			n := min(left, page)
 			var got []ingest.Letter
+			size := 0
 			err := l.scan(ctx, letterQuery+c.String()+fmt.Sprintf(" ORDER BY %s LIMIT %d", order, n), func(r *sql.Rows) error {
 				d, err := scanLetter(r)
 				got = append(got, d)
+				if size += len(d.Raw); err == nil && size >= pageBytes {
+					err = errPage
+				}
 				return err
 			}, c.args...)
-			if err != nil {
+			cut := errors.Is(err, errPage)
+			if err != nil && !cut {
 				yield(ingest.Letter{}, err)
 				return
 			}
@@ -213,7 +225,7 @@ func (l *Ledger) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[i
 					return
 				}
 			}
-			if len(got) < n {
+			if len(got) < n && !cut {
 				return
 			}
 			last = got[len(got)-1]

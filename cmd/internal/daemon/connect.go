@@ -48,6 +48,10 @@ func Connect(ctx context.Context, cfg *config.Config, version string) iter.Seq[C
 			if p.Source.Type == "dir" && !try("source of pipeline "+p.Name, func(context.Context) error { return tryDir(&p.Source.Dir) }) {
 				return
 			}
+			if to := reports(p); to != "" && p.Source.Type == "dir" &&
+				!try("receipts of pipeline "+p.Name, func(context.Context) error { return writable(to) }) {
+				return
+			}
 		}
 		w := newWeather(slog.New(slog.DiscardHandler))
 		for i := range cfg.Sinks {

@@ -369,6 +369,9 @@ func (c *crew) dirs() []string {
 	for _, l := range c.lines {
 		if p := l.cfg.Source.Path(); p != "" && l.cfg.Source.Type == "dir" {
 			dirs = append(dirs, p)
+			if to := reports(l.cfg); to != "" {
+				dirs = append(dirs, to)
+			}
 		}
 	}
 	for _, o := range c.outlets {

@@ -130,6 +130,7 @@ func Run(t *testing.T, d Driver) {
 		{"Listings", listings},
 		{"Receipts", receipts},
 		{"LetterFilters", letterFilters},
+		{"LargeLetters", largeLetters},
 		{"Peek", peek},
 		{"Model", model},
 	} {

@@ -193,3 +193,32 @@ func peek(t *testing.T, d Driver) {
 	w.expect(recs, "N")
 	w.expect(w.judge(id, 3, "new"), "N")
 }
+
+// largeLetters: records of any size are listed, and all of them.
+func largeLetters(t *testing.T, d Driver) {
+	w := newWorld(t, d)
+	id := w.begun("f")
+	const n = 20
+	c := &ingest.Claim{Arrival: id, Scope: "p", First: 1, Last: n}
+	var v ingest.VerdictList
+	for i := range n {
+		v.Add(ingest.Dead)
+		c.Dead = append(c.Dead, ingest.ClaimFault{Fault: ingest.Fault{
+			Pos: position(int64(i) + 1), Stage: ingest.StageParse, Reason: "large", Raw: make([]byte, ingest.MaxRawFault),
+		}})
+	}
+	c.Verdicts = v.Take()
+	w.commit(c)
+	w.end(id)
+	for _, f := range []ingest.LetterFilter{{}, {ByRecord: true}, {Limit: 19}} {
+		got := w.letters(f)
+		if want := n - f.Limit%n/19; len(got) != want {
+			t.Errorf("%+v: %d letters, want %d", f, len(got), want)
+		}
+		for i, l := range got {
+			if l.Pos.Record != int64(i)+1 || len(l.Raw) != ingest.MaxRawFault {
+				t.Errorf("%+v: the %d. is record %d with %d bytes", f, i, l.Pos.Record, len(l.Raw))
+			}
+		}
+	}
+}
