@@ -87,7 +87,8 @@ func cellsOf(s Spec, d ingest.Details) splitter {
 		o := fragmentOptions(s, d)
 		o.Pad, o.Columns, o.Header, o.NoHeader = true, nil, 0, true
 		c.delimiter = o.Delimiter
-		c.split = func(raw []byte) ([]string, bool) { return splitCSV(raw, o) }
+		var chunk ingest.Chunk // its memory is used for all rows
+		c.split = func(raw []byte) ([]string, bool) { return splitCSV(raw, o, &chunk) }
 	case XLSX:
 		c.split = splitRow
 	default:
@@ -119,14 +120,13 @@ func fragmentOptions(s Spec, d ingest.Details) csvfmt.Options {
 }
 
 // splitCSV is a row's cells; false where its quotes are wrong.
-func splitCSV(raw []byte, o csvfmt.Options) ([]string, bool) {
+func splitCSV(raw []byte, o csvfmt.Options, c *ingest.Chunk) ([]string, bool) {
 	r, err := csvfmt.New(bytes.NewReader(raw), o)
 	if err != nil {
 		return nil, false
 	}
 	defer r.Close()
-	var c ingest.Chunk
-	if err := r.Read(context.Background(), &c); err != nil || len(c.Records) != 1 || len(c.Faults) > 0 {
+	if err := r.Read(context.Background(), c); err != nil || len(c.Records) != 1 || len(c.Faults) > 0 {
 		return nil, false
 	}
 	cells := make([]string, len(c.Records[0].Fields))

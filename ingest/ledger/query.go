@@ -180,15 +180,19 @@ func (l *Ledger) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[i
 			left = 1 << 62
 		}
 		var last ingest.Letter
-		order := "d.id"
+		query, order := letterQuery, "d.id"
 		if f.ByRecord {
+			// Each page goes on in the index where the last one ended; left to
+			// itself, SQLite sorts all letters of the arrival for every page.
+			query = strings.Replace(query, "dead d JOIN", "dead d INDEXED BY dead_arrival CROSS JOIN", 1)
 			order = "d.arrival, d.record, d.id"
 		}
 		for left > 0 {
 			var c cond
 			c.add(true, "d.state = 'dead'")
 			c.add(!f.ByRecord, "d.id > ?", last.ID)
-			c.add(f.ByRecord, "(d.arrival, d.record, d.id) > (?, ?, ?)", last.Arrival, last.Pos.Record, last.ID)
+			c.add(f.ByRecord && f.Arrival == 0, "(d.arrival, d.record, d.id) > (?, ?, ?)", last.Arrival, last.Pos.Record, last.ID)
+			c.add(f.ByRecord && f.Arrival != 0, "d.record >= ? AND (d.record > ? OR d.id > ?)", last.Pos.Record, last.Pos.Record, last.ID)
 			c.add(f.Arrival != 0, "d.arrival = ?", f.Arrival)
 			c.add(f.Pipeline != "", "a.pipeline = ?", f.Pipeline)
 			c.add(f.Reason != "", "instr(lower(d.reason), lower(?)) > 0", f.Reason)
@@ -207,7 +211,7 @@ func (l *Ledger) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[i
 			n := min(left, page)
 			var got []ingest.Letter
 			size := 0
-			err := l.scan(ctx, letterQuery+c.String()+fmt.Sprintf(" ORDER BY %s LIMIT %d", order, n), func(r *sql.Rows) error {
+			err := l.scan(ctx, query+c.String()+fmt.Sprintf(" ORDER BY %s LIMIT %d", order, n), func(r *sql.Rows) error {
 				d, err := scanLetter(r)
 				got = append(got, d)
 				if size += len(d.Raw); err == nil && size >= pageBytes {

@@ -59,6 +59,9 @@ func (e *Engine) replayLetters(ctx context.Context, id int64, letters []ingest.L
 		forced, given = given, nil
 		for _, batch := range forced {
 			_, all, err := e.o.Ledger.GivenUp(ctx, batch)
+			if errors.Is(err, ingest.ErrNotFound) { // it was settled in parts: its letters stand for themselves
+				all, err = slices.DeleteFunc(slices.Clone(letters), func(d ingest.Letter) bool { return d.Batch != batch || !d.Uncertain }), nil
+			}
 			if err != nil {
 				return out, err
 			}
