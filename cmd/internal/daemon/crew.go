@@ -141,7 +141,7 @@ func (c *crew) engage(e engagement) error {
 		o := pipeline.Options{
 			Pipeline: l.cfg.Name, Ledger: c.d.ledger, Plan: l.plan, Compile: l.compile, Sinks: l.sinks,
 			Source: l.source, Outbox: c.d.spool.Outbox(), Pool: c.d.pool, Observer: c.d.meter, Logger: c.d.log, Once: e.once,
-			Reach: c.d.o.Reach,
+			Reach:    c.d.o.Reach,
 			Receipts: l.report,
 		}
 		switch {
