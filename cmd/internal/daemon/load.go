@@ -115,6 +115,10 @@ func (c *checks) pipeline(p *config.Pipeline) {
 	}
 	_, err = newSource(&src, formats.Known, nil, slog.New(slog.DiscardHandler), nil)
 	c.add(config.Join(path, "source"), err)
+	if s := p.Source.SFTP.Schedule; s != nil {
+		_, err = newSchedule(s)
+		c.add(config.Join(path, "source", "schedule"), err)
+	}
 }
 
 // deaf is an observer that hears nothing.

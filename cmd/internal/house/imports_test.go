@@ -78,6 +78,7 @@ var owners = []struct {
 	{"github.com/fsnotify/fsnotify", []string{"ingest/source/dir", "config", "cmd/internal/…"}},
 	{"github.com/expr-lang", []string{"ingest/expr"}},
 	{"github.com/dchest/siphash", []string{"ingest/shape"}},
+	{"github.com/netresearch/go-cron", []string{"ingest/schedule"}},
 	{"github.com/prometheus", []string{"ingest/metrics"}},
 	{"github.com/spf13", []string{"cmd/ingestd"}},
 	{"github.com/vbauerster/mpb", []string{"cmd/ingestd"}},
