@@ -27,6 +27,7 @@ type Ledger interface {
 	Secretary
 	Keeper
 	Pauser
+	ingest.AlertBook
 	Close() error
 }
 
@@ -127,6 +128,7 @@ func Run(t *testing.T, d Driver) {
 		{"Forget", forget},
 		{"Drop", drop},
 		{"Prune", prune},
+		{"Alerts", alerts},
 		{"Listings", listings},
 		{"Receipts", receipts},
 		{"LetterFilters", letterFilters},
