@@ -96,6 +96,8 @@ func (k *checker) pipeline(p *Pipeline) {
 			k.say(at, "no sink is named "+k.quote(at, name), hint)
 		case seen[name]:
 			k.say(at, "sink `"+name+"` is named twice", "")
+		case s.ForAlerts():
+			k.say(at, "sink `"+name+"` has a template for alerts: it holds neither `{records}` nor `{record}`, so no record would be sent", "")
 		case s.Body == "file" && p.Format.Type != "raw" && p.Format.Type != "":
 			k.say(at, "sink `"+name+"` has `body: file`, which needs `format: raw` here, not `"+p.Format.Type+"`", "")
 		}

@@ -81,8 +81,8 @@ func (c *Config) keys() []key {
 			s.Name = name
 			return blockTarget{s}
 		}}, doc: "Where records go."},
-		{name: "alerts", to: list[Alert]{p: &c.Alerts, item: func(a *Alert) target { return blockTarget{a} }}, later: true, doc: "Who is told when something needs a person."},
-		{name: "heartbeat", to: maybe(&c.Heartbeat), later: true, doc: "A request that is made as long as all is well, for a dead man's switch."},
+		{name: "alerts", to: list[Alert]{p: &c.Alerts, item: func(a *Alert) target { return blockTarget{a} }}, doc: "Who is told when something needs a person."},
+		{name: "heartbeat", to: maybe(&c.Heartbeat), doc: "A request that is made as long as all is well, for a dead man's switch."},
 		{name: "pipelines", to: named[Pipeline]{p: &c.Pipelines, is: "pipeline", check: checkName, name: func(p *Pipeline) string { return p.Name }, item: func(name string, p *Pipeline) target {
 			p.Name = name
 			return blockTarget{p}
@@ -284,8 +284,16 @@ func (a *Alert) keys() []key {
 	return []key{
 		{name: "sink", to: words(&a.Sink), required: true, doc: "The sink that carries the alert."},
 		{name: "pipelines", to: texts(&a.Pipelines), defDoc: "all", doc: "Only alerts of these."},
-		{name: "kinds", to: texts(&a.Kinds), def: "[all]", doc: "Only alerts of these kinds."},
+		{name: "kinds", to: list[string]{p: &a.Kinds, item: func(s *string) target { return oneOf(s, AlertKinds()...) }, some: true}, def: "[all]", doc: "Only alerts of these kinds."},
 		{name: "remind", to: duration(&a.Remind, time.Minute), def: "4h", doc: "How often it is said again while it lasts."},
+	}
+}
+
+// AlertKinds are the words that `kinds` takes.
+func AlertKinds() []string {
+	return []string{
+		"all", "held", "failed", "late", "missing", "empty", "size", "dead", "target", "refused", "source", "host_key",
+		"disk", "certificate", "crash_loop", "body", "alerts",
 	}
 }
 
@@ -332,7 +340,7 @@ func (p *Pipeline) keys() []key {
 		{name: "record", to: blockTarget{&p.Record}, doc: "The shape of a record, and its key."},
 		{name: "dedupe", to: blockTarget{&p.Dedupe}, doc: "What is not sent again."},
 		{name: "receipt", to: maybe(&p.Receipt), doc: "A report on each arrival for the partner who sent it."},
-		{name: "expect", to: maybe(&p.Expect), later: true, doc: "What should arrive; late, missing or empty raises an alert."},
+		{name: "expect", to: maybe(&p.Expect), doc: "What should arrive; late, missing, empty, or far from the usual size raises an alert."},
 		{name: "sinks", to: list[string]{p: &p.Sinks, item: func(s *string) target { return words(s) }, some: true, most: 64}, required: true, doc: "Where each record goes: to all of these, each at its own pace."},
 	}
 }

@@ -38,7 +38,7 @@ func (s *Sink) variant(of string) []key {
 		h := s.HTTP.keys()
 		return slices.Concat([]key{typ}, h[:5], []key{
 			{name: "body", to: oneOf(&s.Body, "array", "ndjson", "object", "template", "file").notYet("form", "csv", "xml"), def: "array", doc: "How records become a body: a JSON array, a line each, one object a request, a template, or the file as it is (with `format: raw`)."},
-			{name: "template", to: words(&s.Template), defDoc: "none", doc: "The body, with `{records}` (a JSON array) or `{record}` (one a request) in it; for `body: template`."},
+			{name: "template", to: words(&s.Template), defDoc: "none", doc: "The body, with `{records}` (a JSON array) or `{record}` (one a request) in it; for `body: template`. For alerts, with `{message}` and their other fields."},
 			batch,
 			{name: "order_by", to: texts(&s.OrderBy), defDoc: "none", doc: "Fields of the record: records with the same values are sent in order, others in parallel, in as many lanes as `concurrency`, at most 64."},
 		}, h[5:], []key{retry})
@@ -68,11 +68,21 @@ func (s *Sink) check(say func(key, message, hint string)) {
 	switch {
 	case s.Body == "template" && s.Template == "":
 		say("template", "`body: template` needs `template`", "as in template: '{\"orders\": {records}}'")
-	case s.Body == "template" && !whole && !one:
+	case s.Body == "template" && !whole && !one && !s.ForAlerts():
 		say("template", "`template` holds neither `{records}` nor `{record}`, so no record would be sent", "as in template: '{\"orders\": {records}}'")
 	case s.Body == "template" && whole && one:
 		say("template", "`template` holds both `{records}` and `{record}`", "{records} is all of a batch, {record} makes a request per record")
 	}
+}
+
+// ForAlerts reports whether the template holds a field of alerts and no record:
+// it is for a sink that only `alerts` name.
+func (s *Sink) ForAlerts() bool {
+	if s.Body != "template" || strings.Contains(s.Template, "{record") {
+		return false
+	}
+	return slices.ContainsFunc([]string{"kind", "severity", "arrival", "name", "message", "action", "since", "over", "url"},
+		func(field string) bool { return strings.Contains(s.Template, "{"+field+"}") })
 }
 
 // PerRecord reports whether each request carries one record.
