@@ -123,8 +123,8 @@ func TestContractExample(t *testing.T) {
 		later = append(later, strings.Trim(word, "`"))
 	}
 	want := []string{
-		"webhooks", "sftp_server", 
-		"type", "required", "expr", "value", "where", "schema", 
+		"webhooks", "sftp_server",
+		"type", "required", "expr", "value", "where", "schema",
 		"type: sftp", "type: sftp_drop", "type: webhook", "type: sftp", "format: fixed",
 	}
 	if !slices.Equal(later, want) && !slices.Equal(later, slices.Concat(want[:len(want)-1], []string{"type: fixed"})) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"ingestd/cmd/internal/daemon"
 	"ingestd/sinks/sinktest"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -20,6 +21,9 @@ import (
 
 // asMain makes the test binary the real one.
 const asMain = "INGESTD_TEST_AS_MAIN"
+
+// alertHaste lets scripts see in seconds what takes people minutes.
+const alertHaste = 60
 
 // noSleep keeps commands from waiting a second at their end, as the race
 // detector has them do.
@@ -33,8 +37,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asMain) == "1" {
 		os.Exit(run(harmed()))
 	}
-	testscript.Main(m, map[string]func(){"ingestd": main})
+	testscript.Main(m, map[string]func(){"ingestd": func() { os.Exit(run(hasty)) }})
 }
+
+// hasty tells alerts sooner.
+func hasty(o *daemon.Options) { o.Haste = alertHaste }
 
 // TestScript runs the command as its users do. Beside testscript's own
 // commands there are:

@@ -46,14 +46,17 @@ func (a *app) printStatus(s *admin.Status) {
 	if s.DiskLow != "" {
 		fmt.Fprintf(a.out, "paused: the disk is nearly full: %s\n", printable(s.DiskLow))
 	}
+	for i := range s.Alerts {
+		a.printAlert(&s.Alerts[i])
+	}
 	fmt.Fprintln(a.out)
-	t := newTable("PIPELINE", "STATE", "SINCE", "WAITING", "HELD", "DEAD", "RECORDS/S", "LAST ARRIVAL", "ERROR")
+	t := newTable("PIPELINE", "STATE", "SINCE", "WAITING", "HELD", "DEAD", "RECORDS/S", "LAST ARRIVAL", "EXPECTED BY", "ERROR")
 	for _, p := range s.Pipelines {
 		rate := ""
 		if p.Rate > 0 {
 			rate = fmt.Sprintf("%.1f", p.Rate)
 		}
-		t.AppendRow([]any{p.Name, p.State, clock(p.Since), p.Waiting, p.Held, p.Dead, rate, clock(p.LastArrival), cut(printable(p.Error), 100)})
+		t.AppendRow([]any{p.Name, p.State, clock(p.Since), p.Waiting, p.Held, p.Dead, rate, clock(p.LastArrival), clock(p.ExpectedBy), cut(printable(p.Error), 100)})
 	}
 	fmt.Fprintln(a.out, t.Render())
 	fmt.Fprintln(a.out)

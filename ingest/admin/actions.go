@@ -89,6 +89,12 @@ type Certificate struct {
 	Ends    time.Time `json:"ends"`
 }
 
+// Alerts tells people.
+type Alerts interface {
+	// TestAlerts sends a harmless alert through every sink that tells.
+	TestAlerts(ctx context.Context) ([]AlertTest, error)
+}
+
 // Ledger is the database itself.
 type Ledger interface {
 	Stats(ctx context.Context) (*LedgerStats, error)

@@ -262,6 +262,13 @@ func (c *Client) SinkTest(ctx context.Context, name, method string) (*SinkTest, 
 	return &t, c.call(ctx, http.MethodPost, "/v1/sinks/test", nil, sinkTestBody{name, method}, &t)
 }
 
+// TestAlerts sends a harmless alert through every sink that tells.
+func (c *Client) TestAlerts(ctx context.Context) ([]AlertTest, error) {
+	var t alertTests
+	err := c.call(ctx, http.MethodPost, "/v1/alerts/test", nil, nil, &t)
+	return t.Tests, err
+}
+
 // LedgerStats asks for the ledger's sizes.
 func (c *Client) LedgerStats(ctx context.Context) (*LedgerStats, error) {
 	var s LedgerStats

@@ -352,6 +352,21 @@ func (a *api) sinkTest(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, r, t, err)
 }
 
+type alertTests struct {
+	Tests []AlertTest `json:"tests"`
+}
+
+func (a *api) testAlerts(w http.ResponseWriter, r *http.Request) {
+	if a.Actions.Alerts == nil {
+		a.fail(w, r, none("alerts"))
+		return
+	}
+	// Each sink may take its time to answer.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	list, err := a.Actions.Alerts.TestAlerts(r.Context())
+	a.answer(w, r, alertTests{list}, err)
+}
+
 func (a *api) ledgerStats(w http.ResponseWriter, r *http.Request) {
 	if a.Actions.Ledger == nil {
 		a.fail(w, r, none("ledger stats"))

@@ -134,6 +134,7 @@ type Status struct {
 	PID       int              `json:"pid"`
 	StartedAt *time.Time       `json:"started_at"`
 	StateDir  string           `json:"state_dir"`
+	Alerts    []OpenAlert      `json:"alerts"`             // what needs a person now, the worst first
 	DiskLow   string           `json:"disk_low,omitempty"` // the directory where less than min_free is left
 }
 
@@ -151,6 +152,7 @@ type PipelineStatus struct {
 	Dead        int64      `json:"dead"`               // dead letters
 	Blocked     bool       `json:"blocked"`            // a sink keeps its records from moving
 	Receipts    int64      `json:"receipts,omitempty"` // that could not be written and are tried again
+	ExpectedBy  *time.Time `json:"expected_by"`        // the next time by which something should have come; null where nothing is expected
 }
 
 // SinkStatus is one sink. State is "ok", "waiting" (for the hours of its
@@ -161,6 +163,38 @@ type SinkStatus struct {
 	State string     `json:"state"`
 	Since *time.Time `json:"since"`
 	Error string     `json:"error"`
+}
+
+// OpenAlert is something that needs a person now.
+type OpenAlert struct {
+	Kind     string     `json:"kind"`
+	Severity string     `json:"severity"` // info, warning or critical
+	Pipeline string     `json:"pipeline"` // "" where it concerns all
+	Arrival  string     `json:"arrival"`  // "" where there is none
+	Name     string     `json:"name"`
+	Message  string     `json:"message"`
+	Action   string     `json:"action"`
+	Since    *time.Time `json:"since"`
+}
+
+// ViewAlert is an open alert as people see it.
+func ViewAlert(a *ingest.OpenAlert) OpenAlert {
+	v := OpenAlert{
+		Kind: a.Kind, Severity: a.Severity, Pipeline: a.Pipeline, Name: text(a.Name),
+		Message: a.Message, Action: a.Action, Since: when(a.Since),
+	}
+	if a.Arrival != 0 {
+		v.Arrival = id(a.Arrival)
+	}
+	return v
+}
+
+// AlertTest is what a sink that tells made of a test.
+type AlertTest struct {
+	Sink   string `json:"sink"`
+	Status int    `json:"status"` // HTTP status; 0 where there is none
+	Answer string `json:"answer"`
+	Error  string `json:"error"` // "" = it was told
 }
 
 // LedgerStats are sizes.

@@ -44,7 +44,7 @@ type mouth struct {
 }
 
 // take takes a token, if there is one.
-func (m *mouth) take(now time.Time) bool {
+func (m *mouth) take(now time.Time, pace time.Duration) bool {
 	if !m.filled.IsZero() {
 		m.tokens = min(burst, m.tokens+float64(now.Sub(m.filled))/float64(pace))
 	}
@@ -69,22 +69,22 @@ const (
 )
 
 // due says what is to be said of e now.
-func (e *entry) due(now time.Time, remind time.Duration) phrase {
+func (t *Teller) due(e *entry, now time.Time, remind time.Duration) phrase {
 	pace := Kind(e.Kind).pacing()
 	switch {
 	case !e.over.IsZero() || e.busy:
 		return nothing
 	case !e.gone.IsZero():
-		if now.Sub(e.gone) >= min(maxStable, pace.stable<<min(e.flaps, 10)) {
+		if now.Sub(e.gone) >= t.quick(min(maxStable, pace.stable<<min(e.flaps, 10))) {
 			return ending
 		}
 	case e.Said == 0:
-		if now.Sub(e.Opened) >= pace.hold {
+		if now.Sub(e.Opened) >= t.quick(pace.hold) {
 			return opening
 		}
 	case rank(&e.OpenAlert) > e.worst:
 		return worse
-	case e.more > e.Mark && now.Sub(e.Told) >= regroup:
+	case e.more > e.Mark && now.Sub(e.Told) >= t.quick(regroup):
 		return growing
 	case remind > 0 && now.Sub(e.Told) >= remind:
 		return still
@@ -102,7 +102,7 @@ func (t *Teller) speak(ctx context.Context, sending *sync.WaitGroup) {
 			continue
 		}
 		e, what := t.next(to, now)
-		if e == nil || !m.take(now) {
+		if e == nil || !m.take(now, t.quick(pace)) {
 			continue
 		}
 		r := t.route(to)
@@ -124,7 +124,7 @@ func (t *Teller) next(to string, now time.Time) (best *entry, what phrase) {
 		if at.to != to {
 			continue
 		}
-		p := e.due(now, r.Remind)
+		p := t.due(e, now, r.Remind)
 		if p == nothing {
 			continue
 		}
@@ -178,10 +178,17 @@ func send(ctx context.Context, r Route, n *Notice, key string) (ingest.Answer, e
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	body, contentType := r.Body.Render(n)
-	return r.Sink.Send(ctx, &ingest.Request{
+	q := &ingest.Request{
 		Pipeline: n.Pipeline, Name: n.Name, Arrived: time.Now().UTC(), Key: key, Records: 1,
 		ContentType: contentType, Body: body, Vars: n.vars(),
-	})
+	}
+	if p, ok := r.Sink.(ingest.Placer); ok {
+		var err error
+		if q.PlacePath, q.Place, err = p.Place(ctx, q, int64(len(body))); err != nil {
+			return ingest.Answer{}, err
+		}
+	}
+	return r.Sink.Send(ctx, q)
 }
 
 // sent takes in what became of a notice.
@@ -215,7 +222,7 @@ func (t *Teller) sent(ctx context.Context, m *mouth, e *entry, what phrase, told
 			m.failing = now
 			t.o.Log.Warn("alerts: a sink cannot tell; it is tried again", "sink", e.To, "error", err)
 		}
-		wait := min(firstPause<<min(m.fails, 10), longestPause)
+		wait := t.quick(min(firstPause<<min(m.fails, 10), longestPause))
 		var ra *ingest.RetryAfter
 		if errors.As(err, &ra) {
 			wait = max(wait, min(ra.At.Sub(now), time.Hour))
@@ -279,7 +286,7 @@ func (t *Teller) Mute() error {
 	defer t.mu.Unlock()
 	now := time.Now()
 	for _, m := range t.mouths {
-		if m.failing.IsZero() || now.Sub(m.failing) < 3*muteAfter {
+		if m.failing.IsZero() || now.Sub(m.failing) < 3*t.quick(muteAfter) {
 			return nil
 		}
 	}

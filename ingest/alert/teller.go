@@ -59,6 +59,9 @@ type Options struct {
 	Look func(ctx context.Context) ([]Fact, error)
 	Host string // of this machine, named in each message; "" = not named
 	Log  *slog.Logger
+	// Haste divides all waiting but that for reminders, for demonstrations and
+	// tests; 0 = 1.
+	Haste int
 }
 
 // A Teller tells people what needs one of them. Its methods are safe for
@@ -102,6 +105,8 @@ func New(o Options) *Teller {
 	return &Teller{o: o, wake: make(chan struct{}, 1), mouths: map[string]*mouth{}, entries: map[place]*entry{}}
 }
 
+func (t *Teller) quick(d time.Duration) time.Duration { return d / time.Duration(max(t.o.Haste, 1)) }
+
 // Configure says who is told from now on, and the address that notices carry.
 func (t *Teller) Configure(routes []Route, url string) {
 	t.mu.Lock()
@@ -121,7 +126,7 @@ func (t *Teller) Configure(routes []Route, url string) {
 func (t *Teller) Run(ctx context.Context) {
 	var sending sync.WaitGroup
 	defer sending.Wait()
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(t.quick(lookEvery))
 	defer tick.Stop()
 	for {
 		t.look(ctx)
@@ -188,7 +193,7 @@ func (t *Teller) takeOver(rows []ingest.OpenAlert) {
 func (t *Teller) mute(now time.Time) []Fact {
 	var out []Fact
 	for to, m := range t.mouths {
-		if !m.failing.IsZero() && now.Sub(m.failing) >= muteAfter {
+		if !m.failing.IsZero() && now.Sub(m.failing) >= t.quick(muteAfter) {
 			out = append(out, alertsFact(to, m.why, m.failing))
 		}
 	}
@@ -293,7 +298,7 @@ func (t *Teller) save(ctx context.Context) {
 	var changed []*entry
 	t.mu.Lock()
 	for at, e := range t.entries {
-		if !e.over.IsZero() && now.Sub(e.over) > calm && !e.dirty {
+		if !e.over.IsZero() && now.Sub(e.over) > t.quick(calm) && !e.dirty {
 			delete(t.entries, at)
 			continue
 		}

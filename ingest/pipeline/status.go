@@ -49,6 +49,7 @@ type Status struct {
 	Paused  string // why its source is paused; "" = it is not
 	Source  error  // why its source cannot do its work; nil = it can
 	Since   time.Time
+	Behind  []int64 // arrivals that went behind the others: begun again and again without getting on
 }
 
 // Status says what the pipeline is doing now.
@@ -59,5 +60,9 @@ func (e *Engine) Status() Status {
 	if s.Source != nil {
 		s.Since = e.sourceSince
 	}
+	for id := range e.behind {
+		s.Behind = append(s.Behind, id)
+	}
+	slices.Sort(s.Behind)
 	return s
 }

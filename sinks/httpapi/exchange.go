@@ -83,6 +83,7 @@ func (s *Sink) exchange(ctx context.Context, r *ingest.Request, c *credentials) 
 		return reply{}, s.unanswered(ctx, bounded, red, err)
 	}
 	defer resp.Body.Close()
+	s.see(resp)
 	rep := reply{
 		status:     resp.StatusCode,
 		retryAfter: resp.Header.Get("Retry-After"),

@@ -27,6 +27,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -98,10 +99,11 @@ type Sink struct {
 
 	transport atomic.Pointer[http.Transport]
 	creds     atomic.Pointer[credentials]
-	renewing  chan struct{} // held by who fetches new ones
-	accepted  atomic.Bool   // the target has taken something since the sink was made
-	listed    atomic.Bool   // an answer had results since the sink was made
-	asked     atomic.Bool   // it asked for a client certificate, and there is none
+	renewing  chan struct{}                    // held by who fetches new ones
+	accepted  atomic.Bool                      // the target has taken something since the sink was made
+	listed    atomic.Bool                      // an answer had results since the sink was made
+	shown     atomic.Pointer[x509.Certificate] // by the target, last
+	asked     atomic.Bool                      // it asked for a client certificate, and there is none
 }
 
 // New checks o and returns its sink. It reads the TLS files and connects to

@@ -12,6 +12,7 @@ import (
 	"ingestd/config"
 	"ingestd/formats"
 	"ingestd/ingest"
+	"ingestd/ingest/alert"
 	"ingestd/ingest/pipeline"
 )
 
@@ -22,6 +23,11 @@ type crew struct {
 	cfg     *config.Config
 	outlets map[string]*outlet
 	lines   []*line
+	tellers []*outlet // what alerts go through
+	secured []*outlet // all sinks, for who looks at their certificates
+	routes  []alert.Route
+	certs   []alert.Fact // about certificates, when they were looked at last: the teller's alone
+	certsAt time.Time
 }
 
 // A line is one pipeline at work.
@@ -33,12 +39,14 @@ type line struct {
 	source ingest.Source
 	sinks  []pipeline.SinkOptions
 	report *pipeline.Receipts // nil: none are asked for
+	expect *expectation       // nil: nothing is expected
 	engine atomic.Pointer[pipeline.Engine]
 
-	mu    sync.Mutex
-	runs  bool
-	since time.Time     // that runs has been so
-	ready chan struct{} // closed when the engine has found what was left
+	mu       sync.Mutex
+	runs     bool
+	since    time.Time // that runs has been so
+	heldList heldList
+	ready    chan struct{} // closed when the engine has found what was left
 	pauses
 }
 
@@ -57,6 +65,10 @@ func (d *Daemon) newCrew(cfg *config.Config) (_ *crew, err error) {
 			return nil, fmt.Errorf("sink %s: %w", s.Name, err)
 		}
 		c.outlets[s.Name] = o
+		c.secured = append(c.secured, o)
+	}
+	if err := c.newRoutes(); err != nil {
+		return nil, err
 	}
 	for i := range cfg.Pipelines {
 		l, err := c.newLine(&cfg.Pipelines[i])
@@ -69,7 +81,7 @@ func (d *Daemon) newCrew(cfg *config.Config) (_ *crew, err error) {
 }
 
 func (c *crew) newLine(p *config.Pipeline) (*line, error) {
-	l := &line{d: c.d, cfg: p, conf: c.cfg, since: time.Now()}
+	l := &line{d: c.d, cfg: p, conf: c.cfg, since: time.Now(), expect: newExpectation(p)}
 	snapshot, err := p.Snapshot(c.cfg.Sinks)
 	if err != nil {
 		return nil, err
@@ -278,6 +290,11 @@ func (c *crew) close() error {
 	for name, o := range c.outlets {
 		if err := o.close(); err != nil {
 			errs = append(errs, fmt.Errorf("sink %s: %w", name, err))
+		}
+	}
+	for _, o := range c.tellers {
+		if err := o.close(); err != nil {
+			errs = append(errs, fmt.Errorf("sink %s, of alerts: %w", o.Name, err))
 		}
 	}
 	c.outlets = nil

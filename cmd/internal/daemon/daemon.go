@@ -24,6 +24,7 @@ import (
 	"ingestd/config"
 	"ingestd/ingest"
 	"ingestd/ingest/admin"
+	"ingestd/ingest/alert"
 	"ingestd/ingest/ledger"
 	"ingestd/ingest/metrics"
 	"ingestd/ingest/pipeline"
@@ -51,6 +52,7 @@ type Options struct {
 	// wall clock. Both are nil but in tests.
 	Reach func(pipeline.Point)
 	Now   func() time.Time
+	Haste int // of alerts: how many times sooner than usual they are told; 0 = 1
 	// Load reads the config again, for reloads; nil: there are none.
 	Load func() (*config.Config, config.Problems)
 }
@@ -81,6 +83,9 @@ type Daemon struct {
 	weather weather
 	metrics *metrics.Metrics
 	meter   *meter
+	news    *news
+	teller  *alert.Teller
+	heart   *alert.Heart
 	sd      supervisor
 	handler http.Handler
 	keeps   atomic.Pointer[map[string]time.Duration] // scope → how long keys are kept
@@ -121,7 +126,8 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	d.metrics = metrics.New(names(cfg))
 	d.metrics.WatchBacklog(d.ledger.Backlog)
-	d.meter = newMeter(d.metrics)
+	d.news = newNews(d.metrics)
+	d.meter = newMeter(d.news)
 	d.pruner = &pruner{query: d.ledger, rows: d.ledger, keep: cfg.Retention, now: time.Now, sidecar: d.sidecar, log: o.Logger}
 	if err := d.loadPauses(ctx); err != nil {
 		return nil, err
@@ -129,6 +135,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if d.crew, err = d.newCrew(cfg); err != nil {
 		return nil, err
 	}
+	d.newTellers()
 	d.undo.add("let go of the sinks", 5*time.Second, func(context.Context) error { return d.current().close() })
 	if err := d.crew.engage(engagement{once: true}); err != nil {
 		return nil, err
@@ -138,7 +145,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	d.handler = admin.Handler(admin.Options{
 		Query:   d.ledger,
-		Actions: admin.Actions{Status: d, Holds: d, Replays: d, Letters: d, Keys: d, Control: d, Ledger: d, Sinks: d},
+		Actions: admin.Actions{Status: d, Holds: d, Replays: d, Letters: d, Keys: d, Control: d, Ledger: d, Sinks: d, Alerts: d},
 		Metrics: d.metrics.Handler(), Ready: d.ready, Log: o.Logger,
 	})
 	return d, nil

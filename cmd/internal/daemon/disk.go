@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,22 @@ type diskWatch struct {
 	low     string        // the directory where too little is left, or ""
 	changed chan struct{} // closed and made anew when low changes
 	warned  bool          // less than twice the limit is free
+	tight   []tightDisk   // where that is so
+}
+
+// A tightDisk has less than twice the limit free; a low one less than that.
+type tightDisk struct {
+	dir        string
+	free, need uint64
+	low        bool
+	since      time.Time
+}
+
+// disks are those that are nearly full.
+func (w *diskWatch) disks() []tightDisk {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.tight
 }
 
 func newDiskWatch(dirs []string, need func(uint64) uint64, log *slog.Logger) *diskWatch {
@@ -47,12 +64,16 @@ func (w *diskWatch) run(ctx context.Context) {
 // look measures once.
 func (w *diskWatch) look() {
 	low, near := "", ""
+	var tight []tightDisk
 	for _, dir := range w.dirs {
 		free, total, err := w.free(dir)
 		if err != nil {
 			continue // a directory that is not there is its source's trouble
 		}
 		need := w.need(total)
+		if free/2 < need {
+			tight = append(tight, tightDisk{dir, free, need, free < need, time.Now()})
+		}
 		switch {
 		case free < need && low == "":
 			low = fmt.Sprintf("%s: %d MiB are free, min_free asks for %d MiB", dir, free>>20, need>>20)
@@ -76,6 +97,12 @@ func (w *diskWatch) look() {
 		w.changed = make(chan struct{})
 	}
 	w.low = low
+	for i := range tight {
+		if at := slices.IndexFunc(w.tight, func(was tightDisk) bool { return was.dir == tight[i].dir }); at >= 0 {
+			tight[i].since = w.tight[at].since
+		}
+	}
+	w.tight = tight
 }
 
 // state is the directory where too little is left, or "", and a channel that

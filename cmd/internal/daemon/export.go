@@ -61,7 +61,7 @@ func (d *Daemon) formOf(ctx context.Context, f ingest.LetterFilter) (spec format
 		}
 		last = a
 		if first == nil {
-			r, err := formatSpec(&line.cfg.Format)
+			r, err := formatSpec(line.cfg)
 			if err != nil {
 				return spec, nil, err
 			}

@@ -5,11 +5,13 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"ingestd/config"
 	"ingestd/formats"
 	"ingestd/ingest"
+	"ingestd/ingest/alert"
 	"ingestd/ingest/expr"
 	"ingestd/ingest/shape"
 	"ingestd/sinks"
@@ -32,6 +34,9 @@ func Load(path string) (*config.Config, config.Problems) {
 	}
 	for i := range cfg.Pipelines {
 		c.pipeline(&cfg.Pipelines[i])
+	}
+	if h := cfg.Heartbeat; h != nil {
+		c.add(config.Join("heartbeat", "url"), alert.CheckURL(h.URL))
 	}
 	for _, p := range c.found {
 		problems = problems.Append(p)
@@ -97,8 +102,22 @@ func (c *checks) sink(s *config.Sink) {
 		return
 	}
 	c.add(path, o.close())
-	_, err = sinks.Body(sinks.BodySpec{Kind: s.Body, Template: s.Template})
-	c.add(path, err)
+	if !s.ForAlerts() {
+		_, err = sinks.Body(sinks.BodySpec{Kind: s.Body, Template: s.Template})
+		c.add(path, err)
+	}
+	if s.ForAlerts() || c.tells(s.Name) {
+		_, err = alert.NewBody(s.Body, s.Template)
+		c.add(path, err)
+	}
+	if c.tells(s.Name) {
+		c.add(path, oneWriter(c.cfg, s))
+	}
+}
+
+// tells reports whether alerts go through the sink of that name.
+func (c *checks) tells(name string) bool {
+	return slices.ContainsFunc(c.cfg.Alerts, func(a config.Alert) bool { return a.Sink == name })
 }
 
 func (c *checks) pipeline(p *config.Pipeline) {

@@ -25,7 +25,7 @@ func (c *crew) receiptsOf(l *line) (*pipeline.Receipts, error) {
 	if !ok {
 		return nil, fmt.Errorf("receipt: a source of type %s cannot put reports anywhere; take `receipt` out", l.cfg.Source.Type)
 	}
-	spec, err := formatSpec(&l.cfg.Format)
+	spec, err := formatSpec(l.cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -56,6 +56,8 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	}
 	d.startDisk(sideCtx, &side, d.current())
 	side.Go(func() { d.pruner.run(sideCtx) })
+	side.Go(func() { d.tell(sideCtx) })
+	side.Go(func() { d.heart.Run(sideCtx) })
 	side.Go(func() { d.sd.watchdog(sideCtx, d.alive) })
 	side.Go(func() {
 		select {
@@ -202,6 +204,7 @@ func (d *Daemon) take(next *crew) {
 	d.setKeeps(next.cfg)
 	d.metrics.Configure(names(next.cfg))
 	d.pruner.setKeep(next.cfg.Retention)
+	d.configureTellers(next)
 	d.mu.Lock()
 	old := d.crew
 	d.crew = next

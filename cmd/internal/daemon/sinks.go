@@ -30,6 +30,7 @@ type outlet struct {
 	connect func(context.Context) error // tries it without a request; nil: nothing to try
 	test    func(ctx context.Context, method string) (*admin.SinkTest, error)
 	resume  func(path string, at, end int64) // tells a file sink of a place that is taken
+	certs   func() []httpapi.Certificate     // that it depends on; nil: none
 	dir     string                           // that it writes to on this machine
 	close   func() error
 }
@@ -75,6 +76,7 @@ func newOutlet(c *config.Sink, w weather, obs ingest.Observer, out io.Writer, ve
 		o.Concurrency, o.connect, o.close = c.HTTP.Concurrency, s.Connect, s.Close
 		o.test = func(ctx context.Context, method string) (*admin.SinkTest, error) { return testHTTP(ctx, s, method) }
 		o.Hours = hours(c.HTTP.Deliver)
+		o.certs = s.Certificates
 	case "file":
 		s, err := file.New(file.Options{Path: c.File.Path})
 		if err != nil {

@@ -39,6 +39,7 @@ func (d *Daemon) Status(ctx context.Context) (*admin.Status, error) {
 		p.backlog(waits[p.Name])
 		p.Rate = d.meter.rate(p.Name)
 		p.Blocked = l.blocked()
+		p.ExpectedBy = l.expect.next(time.Now())
 		s.Pipelines = append(s.Pipelines, p.PipelineStatus)
 		delete(waits, p.Name)
 	}
@@ -55,7 +56,8 @@ func (d *Daemon) Status(ctx context.Context) (*admin.Status, error) {
 	for i := range crew.cfg.Sinks {
 		s.Sinks = append(s.Sinks, crew.sink(crew.cfg.Sinks[i].Name))
 	}
-	return s, nil
+	s.Alerts, err = d.openAlerts(ctx, running)
+	return s, err
 }
 
 // The states of a sink, as engines name them.
