@@ -73,7 +73,7 @@ func HeldFact(pipeline string, held []ingest.Arrival) Fact {
 func FailedFact(last *ingest.Arrival, n int64, since time.Time) Fact {
 	f := Fact{
 		Kind: Failed, Severity: Warning, Pipelines: []string{last.Pipeline}, Arrival: last.ID, Name: last.Name, Since: since, Mark: last.ID,
-		Message: fmt.Sprintf("%s: the file %s failed: %s; %s of it delivered and count", last.Pipeline, name(last.Name), reason(last.Error),
+		Message: fmt.Sprintf("%s: the file %s failed: %s; %s delivered before that, and count", last.Pipeline, name(last.Name), reason(last.Error),
 			some(last.Counts.Delivered, "record was", "records were")),
 		Action: fmt.Sprintf("look: ingestd show %[1]d; then ask the partner to send the file again, or, once the cause is mended: ingestd replay %[1]d", last.ID),
 	}
