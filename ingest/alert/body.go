@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,6 +50,11 @@ func (n *Notice) field(name string) string {
 		return strconv.FormatBool(n.Over)
 	}
 	return n.URL
+}
+
+// IsField reports whether a URL may hold {name} for alerts.
+func IsField(name string) bool {
+	return slices.ContainsFunc((&Notice{}).vars(), func(v ingest.Var) bool { return v.Name == name })
 }
 
 // vars are the fields for a sink's URL.

@@ -185,6 +185,9 @@ func (t *Teller) takeOver(rows []ingest.OpenAlert) {
 			e.worst = rank(&a)
 		}
 		t.entries[place{a.To, a.Key}] = e
+		shown := &entry{OpenAlert: a}
+		shown.To, shown.Told, shown.Said, shown.Mark = here, time.Time{}, 0, 0
+		t.entries[place{here, a.Key}] = shown
 	}
 	t.read = true
 }

@@ -212,7 +212,7 @@ func writeUntilFull(dir string) int {
 		_, err = l.Begin(context.Background(), ids[0], nil)
 	}
 	if err == nil {
-		err = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 512 << 10, Max: 512 << 10})
+		err = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1 << 20, Max: 1 << 20})
 	}
 	if err != nil {
 		fmt.Println(err)

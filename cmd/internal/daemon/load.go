@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"regexp"
@@ -112,6 +113,11 @@ func (c *checks) sink(s *config.Sink) {
 	}
 	if c.tells(s.Name) {
 		c.add(path, oneWriter(c.cfg, s))
+		for _, f := range s.HTTP.URLFields() {
+			if !alert.IsField(f) {
+				c.add(config.Join(path, "url"), fmt.Errorf("`alerts` use this sink, and {%s} is no field of an alert", f))
+			}
+		}
 	}
 }
 
