@@ -32,18 +32,24 @@ func TestFactsSayWhatToDo(t *testing.T) {
 		severity             Severity
 		message, action, key string
 	}{
-		"held": {HeldFact("orders", []ingest.Arrival{*held}), Held, Warning,
-			"orders: the file a.csv is held and nothing of it was sent: the header lacks `id`; nearest: `nr`", "ingestd release 7", "held/orders/"},
-		"several held": {HeldFact("orders", []ingest.Arrival{*held, *failed}), Held, Warning,
-			"2 files are held", "ingestd arrivals -p orders --state held", "held/orders/"},
+		"held": {
+			HeldFact("orders", []ingest.Arrival{*held}), Held, Warning,
+			"orders: the file a.csv is held and nothing of it was sent: the header lacks `id`; nearest: `nr`", "ingestd release 7", "held/orders/",
+		},
+		"several held": {
+			HeldFact("orders", []ingest.Arrival{*held, *failed}), Held, Warning,
+			"2 files are held", "ingestd arrivals -p orders --state held", "held/orders/",
+		},
 		"rebuilt": {HeldFact("orders", []ingest.Arrival{changed}), Rebuilt, Critical, "is not what was claimed before", "ingestd show 7", "body/orders/"},
 		"failed":  {FailedFact(failed, 1, now), Failed, Warning, "orders: the file b.csv failed: cut short in line 9; 12 records were delivered before that, and count", "ingestd replay 8", "failed/orders/"},
 		"dead":    {DeadFact("orders", 1, failed, now, 1), Dead, Warning, "1 record could not be delivered and is kept as a dead letter; the newest is of b.csv", "ingestd dead list -p orders", "dead/orders/"},
 		"target":  {TargetFact("crm", "503", false, []string{"a", "b"}, 1, now), Target, Critical, "the target of sink crm does not take records: 503; 1 file waits", "ingestd sink test crm", "target//crm"},
 		"refused": {TargetFact("crm", "401", true, []string{"a"}, 2, now), Refused, Critical, "the target of sink crm refuses everything: 401; 2 files wait", "ingestd reload", "target//crm"},
 		"source":  {SourceFact("orders", errors.New("no route to host"), now), Source, Critical, "cannot be read", "ingestd check --connect", "source/orders/"},
-		"host key": {SourceFact("orders", fmt.Errorf("list: %w", &ingest.Trouble{Kind: ingest.TroubleHostKey, Err: errors.New("SHA256:abc")}), now), HostKey, Critical,
-			"another host key", "ingestd sftp trust HOST", "host_key/orders/"},
+		"host key": {
+			SourceFact("orders", fmt.Errorf("list: %w", &ingest.Trouble{Kind: ingest.TroubleHostKey, Err: errors.New("SHA256:abc")}), now), HostKey, Critical,
+			"another host key", "ingestd sftp trust HOST", "host_key/orders/",
+		},
 		"disk":        {DiskFact("/srv", 1<<30, 2<<30, true, now), Disk, Critical, "1024 MiB are free", "df -h /srv", "disk//" + "/srv"},
 		"certificate": {cert, Certificate, Warning, "ends on 2001-09-14, in 5 days", "ingestd", "certificate//crm"},
 		"crash":       {CrashFact(held), CrashLoop, Critical, "was begun 0 times", "ingestd show 7", "crash_loop/orders/7"},
@@ -78,7 +84,8 @@ func TestForeignTextIsOneLine(t *testing.T) {
 }
 
 func TestExpectations(t *testing.T) {
-	e := Expectation{Pipeline: "orders", By: "06:00 UTC", MinRecords: 2,
+	e := Expectation{
+		Pipeline: "orders", By: "06:00 UTC", MinRecords: 2,
 		Next: func(after time.Time) time.Time {
 			d := after.Truncate(24 * time.Hour).Add(6 * time.Hour)
 			if !d.After(after) {
@@ -92,7 +99,8 @@ func TestExpectations(t *testing.T) {
 				d = d.Add(-24 * time.Hour)
 			}
 			return d
-		}}
+		},
+	}
 	at := func(s string) time.Time {
 		v, err := time.Parse(time.RFC3339, s)
 		if err != nil {

@@ -44,25 +44,30 @@ func TestNext(t *testing.T) {
 		},
 		"the first Monday after a Wednesday": {
 			Options{Days: 7, Minute: 0, Weekday: &monday, From: date("2026-01-07"), Zone: time.UTC},
-			"2025-01-01T00:00:00Z", []string{"2026-01-12T00:00:00Z", "2026-01-19T00:00:00Z"},
+			"2025-01-01T00:00:00Z",
+			[]string{"2026-01-12T00:00:00Z", "2026-01-19T00:00:00Z"},
 		},
 		"daily without a first day, long ago": {
 			Options{Days: 1, Minute: 30}, "2001-02-03T00:30:00Z", []string{"2001-02-04T00:30:00Z"},
 		},
 		"a time that spring skips": {
-			Options{Days: 1, Minute: 150, Zone: berlin}, "2026-03-28T12:00:00Z",
+			Options{Days: 1, Minute: 150, Zone: berlin},
+			"2026-03-28T12:00:00Z",
 			[]string{"2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00"},
 		},
 		"a time that autumn shows twice": {
-			Options{Days: 1, Minute: 150, Zone: berlin}, "2026-10-24T12:00:00Z",
+			Options{Days: 1, Minute: 150, Zone: berlin},
+			"2026-10-24T12:00:00Z",
 			[]string{"2026-10-25T02:30:00+02:00", "2026-10-26T02:30:00+01:00"},
 		},
 		"a day that was left out": { // Samoa went over the date line
-			Options{Days: 1, Minute: 360, Zone: zone(t, "Pacific/Apia")}, "2011-12-29T20:00:00Z",
+			Options{Days: 1, Minute: 360, Zone: zone(t, "Pacific/Apia")},
+			"2011-12-29T20:00:00Z",
 			[]string{"2011-12-30T10:00:00Z", "2011-12-30T16:00:00Z", "2011-12-31T16:00:00Z"},
 		},
 		"90 minutes, exactly": {
-			Options{Span: 90 * time.Minute, From: date("2026-03-29"), Zone: berlin}, "2026-03-01T00:00:00Z",
+			Options{Span: 90 * time.Minute, From: date("2026-03-29"), Zone: berlin},
+			"2026-03-01T00:00:00Z",
 			[]string{"2026-03-29T00:00:00+01:00", "2026-03-29T01:30:00+01:00", "2026-03-29T04:00:00+02:00"},
 		},
 		"a span without a first day": {
@@ -72,23 +77,28 @@ func TestNext(t *testing.T) {
 			Options{Span: time.Hour, Minute: 5}, "2020-03-01T00:05:00Z", []string{"2020-03-01T01:05:00Z", "2020-03-01T02:05:00Z"},
 		},
 		"cron, every five minutes, also twice in autumn": {
-			Options{Cron: "*/30 * * * *", Zone: berlin}, "2026-10-25T00:15:00Z",
+			Options{Cron: "*/30 * * * *", Zone: berlin},
+			"2026-10-25T00:15:00Z",
 			[]string{"2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z", "2026-10-25T01:30:00Z", "2026-10-25T02:00:00Z"},
 		},
 		"cron, a time that spring skips": {
-			Options{Cron: "*/20 2 * * *", Zone: berlin}, "2026-03-28T12:00:00Z",
+			Options{Cron: "*/20 2 * * *", Zone: berlin},
+			"2026-03-28T12:00:00Z",
 			[]string{"2026-03-29T03:00:00+02:00", "2026-03-30T02:00:00+02:00"},
 		},
 		"cron, a time that autumn shows twice": {
-			Options{Cron: "30 2 * * *", Zone: berlin}, "2026-10-24T12:00:00Z",
+			Options{Cron: "30 2 * * *", Zone: berlin},
+			"2026-10-24T12:00:00Z",
 			[]string{"2026-10-25T02:30:00+02:00", "2026-10-26T02:30:00+01:00"},
 		},
 		"cron, either of two days": {
-			Options{Cron: "0 0 13 * fri"}, "2026-11-01T00:00:00Z",
+			Options{Cron: "0 0 13 * fri"},
+			"2026-11-01T00:00:00Z",
 			[]string{"2026-11-06T00:00:00Z", "2026-11-13T00:00:00Z", "2026-11-20T00:00:00Z"},
 		},
 		"cron from a day": {
-			Options{Cron: "@daily", From: date("2026-05-05"), Zone: berlin}, "2026-01-01T00:00:00Z",
+			Options{Cron: "@daily", From: date("2026-05-05"), Zone: berlin},
+			"2026-01-01T00:00:00Z",
 			[]string{"2026-05-05T00:00:00+02:00", "2026-05-06T00:00:00+02:00"},
 		},
 		"cron, a leap day": {

@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -196,6 +197,14 @@ func TestClientCertificateAndReload(t *testing.T) {
 	}
 	if _, err := s.Send(t.Context(), request()); err != nil || name != "ingestd" {
 		t.Fatalf("after Reload: %v, seen as %q", err, name)
+	}
+	ends := later.UTC().Truncate(time.Second)
+	if got, want := s.Certificates(), []httpapi.Certificate{
+		{Name: strings.TrimPrefix(u, "https://"), Ends: ends}, {Own: true, Name: certFile, Ends: ends},
+	}; !slices.EqualFunc(got, want, func(a, b httpapi.Certificate) bool {
+		return a.Own == b.Own && strings.HasPrefix(b.Name, a.Name) && a.Ends.Equal(b.Ends)
+	}) {
+		t.Errorf("certificates: %+v, want %+v", got, want)
 	}
 	// A broken file is refused, and the old certificate stays in force.
 	if err := os.WriteFile(certFile, []byte("broken"), 0o600); err != nil {

@@ -104,7 +104,8 @@ func TestAlertProblems(t *testing.T) {
 sinks:
   chat: {type: http, url: "https://chat.example.com/", body: template, template: '{"text": {message}'}
   out: {type: file, path: out.ndjson}
-alerts: [{sink: chat}, {sink: out}]
+  who: {type: http, url: "https://chat.example.com/{who}/{severity}", body: object}
+alerts: [{sink: chat}, {sink: out}, {sink: who}]
 heartbeat: {url: "hunter2"}
 pipelines:
   p: {source: {type: dir, path: drop}, sinks: [out]}
@@ -117,7 +118,7 @@ pipelines:
 	if err := problems.Render(&b, false); err != nil || cfg != nil {
 		t.Fatal(cfg, err)
 	}
-	for _, want := range []string{"c.yaml:3:82: does not make valid JSON", "c.yaml:4:", "a file has one writer", "c.yaml:6:18: is no absolute URL"} {
+	for _, want := range []string{"c.yaml:3:82: does not make valid JSON", "c.yaml:4:", "a file has one writer", "c.yaml:5:26: `alerts` use this sink, and {who} is no field of an alert", "c.yaml:7:18: is no absolute URL"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, &b)
 		}

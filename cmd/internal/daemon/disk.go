@@ -40,7 +40,7 @@ type tightDisk struct {
 func (w *diskWatch) disks() []tightDisk {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.tight
+	return slices.Clone(w.tight)
 }
 
 func newDiskWatch(dirs []string, need func(uint64) uint64, log *slog.Logger) *diskWatch {

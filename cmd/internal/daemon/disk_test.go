@@ -3,8 +3,10 @@ package daemon
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestDiskWatch(t *testing.T) {
@@ -35,6 +37,20 @@ func TestDiskWatch(t *testing.T) {
 	expect("", "filling up")
 	expect("", "")
 	_, changed := w.state()
+	tight := func(want ...tightDisk) {
+		t.Helper()
+		got := w.disks()
+		for i := range got {
+			if got[i].since.IsZero() {
+				t.Error("since when?")
+			}
+			got[i].since = time.Time{}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("tight: %+v, want %+v", got, want)
+		}
+	}
+	tight(tightDisk{dir: "/drops", free: 150 * mib, need: 100 * mib})
 	free["/drops"] = 99 * mib
 	expect("/drops", "sources pause")
 	select {
@@ -43,6 +59,10 @@ func TestDiskWatch(t *testing.T) {
 		t.Error("nobody was told")
 	}
 	expect("/drops", "")
+	tight(tightDisk{dir: "/drops", free: 99 * mib, need: 100 * mib, low: true})
 	free["/drops"] = 100 * mib
 	expect("", "go on")
+	free["/drops"] = 500 * mib
+	expect("", "")
+	tight()
 }
