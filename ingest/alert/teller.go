@@ -22,6 +22,8 @@ const (
 	// it, it must be gone for longer each time to be over again.
 	calm      = time.Hour
 	maxStable = time.Hour
+	// cannotLook is what is logged then.
+	cannotLook = "cannot look what needs a person; nothing new is told until that works"
 	// maxOpen bounds the open alerts, of all sinks together.
 	maxOpen = 2000
 	// saveWithin bounds one write to the book.
@@ -77,8 +79,9 @@ type Teller struct {
 	url     string
 	mouths  map[string]*mouth
 	entries map[place]*entry
-	read    bool // the book was
-	full    bool // it was said that there are too many
+	read    bool   // the book was
+	full    bool   // it was said that there are too many
+	ailing  string // what was complained of last
 }
 
 // A place is where an alert stands in the book.
@@ -158,19 +161,28 @@ func (t *Teller) look(ctx context.Context) {
 	}
 	facts, err := t.o.Look(ctx)
 	if err != nil {
-		t.complain(ctx, "cannot look what needs a person", err)
+		t.complain(ctx, cannotLook, err)
 		return
 	}
 	now := time.Now()
 	t.mu.Lock()
+	if t.ailing == cannotLook {
+		t.ailing = ""
+	}
 	facts = append(facts, t.mute(now)...)
 	t.compare(facts, now)
 	t.mu.Unlock()
 	t.save(ctx)
 }
 
+// complain logs what keeps the teller from its work, once until it is another
+// thing or nothing.
 func (t *Teller) complain(ctx context.Context, what string, err error) {
-	if ctx.Err() == nil {
+	t.mu.Lock()
+	was := t.ailing
+	t.ailing = what
+	t.mu.Unlock()
+	if ctx.Err() == nil && what != was && what != "" {
 		t.o.Log.Error("alerts: "+what, "error", err)
 	}
 }
@@ -325,8 +337,11 @@ func (t *Teller) save(ctx context.Context) {
 	// What was said is written also when everything stops.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveWithin)
 	defer cancel()
-	if err := t.o.Book.SaveAlerts(ctx, save, forget); err != nil {
-		t.o.Log.Error("alerts: what was told cannot be stored; it may be told again after a restart", "error", err)
+	err := t.o.Book.SaveAlerts(ctx, save, forget)
+	if err == nil {
+		t.complain(ctx, "", nil)
+	} else {
+		t.complain(ctx, "what was told cannot be stored; it may be told again after a restart", err)
 		t.mu.Lock()
 		for _, e := range changed {
 			e.dirty = true

@@ -447,6 +447,9 @@ func TestNothingIsOverWhileNobodyCanLook(t *testing.T) {
 		s.mu.Unlock()
 		sleep(time.Hour)
 		want(t, c.said(), "held over=false")
+		if n := strings.Count(s.log.String(), "cannot look"); n != 1 {
+			t.Errorf("logged %d times", n)
+		}
 	})
 }
 
@@ -460,4 +463,21 @@ func TestTest(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	want(t, c.said(), "test over=false box: this is a test")
+}
+
+// One look with a thousand open alerts and ten who are told.
+func BenchmarkLook(b *testing.B) {
+	var facts []Fact
+	for i := range 1000 {
+		facts = append(facts, DeadFact(fmt.Sprint("p", i), 10, nil, time.Unix(1, 0), 1))
+	}
+	var routes []Route
+	for i := range 10 {
+		routes = append(routes, Route{To: fmt.Sprint("chat", i), Sink: &chat{}, Body: &Body{}, Pipelines: []string{"p7"}})
+	}
+	tell := New(Options{Book: newBook(), Log: slog.New(slog.DiscardHandler), Look: func(context.Context) ([]Fact, error) { return facts, nil }})
+	tell.Configure(routes, "")
+	for b.Loop() {
+		tell.look(b.Context())
+	}
 }

@@ -59,7 +59,7 @@ func adminURL(listen string) string {
 // no gate, rate or count of theirs is shared, so that neither waits for the
 // other.
 func (c *crew) newRoutes() error {
-	made := map[string]*outlet{}
+	made, air := map[string]*outlet{}, newWeather(c.d.log)
 	for i := range c.cfg.Alerts {
 		a := &c.cfg.Alerts[i]
 		s := c.cfg.Sink(a.Sink)
@@ -75,7 +75,7 @@ func (c *crew) newRoutes() error {
 			if err := oneWriter(c.cfg, s); err != nil {
 				return fmt.Errorf("sink %s, of alerts: %w", s.Name, err)
 			}
-			if o, err = newOutlet(s, c.d.weather, unheard{}, c.d.o.Stdout, c.d.o.Version); err != nil {
+			if o, err = newOutlet(s, air, unheard{}, c.d.o.Stdout, c.d.o.Version); err != nil {
 				return fmt.Errorf("sink %s, of alerts: %w", s.Name, err)
 			}
 			made[s.Name] = o
