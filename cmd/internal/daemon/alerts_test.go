@@ -279,3 +279,44 @@ func TestAdminURL(t *testing.T) {
 		}
 	}
 }
+
+// After a restart a target counts as before until it was tried again.
+func TestTargetThatWasDownBefore(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "c.yaml")
+	if err := os.WriteFile(path, []byte("state_dir: state\nsinks: {api: {type: http, url: \"http://127.0.0.1:1/\"}, chat: {type: stdout}}\nalerts: [{sink: chat}]\n"+
+		"pipelines: {orders: {source: {type: dir, path: drop}, sinks: [api]}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, problems := Load(path)
+	if cfg == nil {
+		t.Fatal(problems)
+	}
+	d, err := New(t.Context(), Options{Config: cfg, Logger: slog.New(slog.DiscardHandler), Stdout: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	was := ingest.OpenAlert{Kind: "target", Severity: "critical", Pipeline: "orders", Message: "it is down", Action: "wait", Since: time.Unix(1, 0)}
+	told := map[string]ingest.OpenAlert{"target//api": was}
+	waits := map[string]ingest.Backlog{"orders": {Waiting: 2}}
+	got := d.current().targetFacts(waits, told)
+	if len(got) != 1 || got[0].Subject != "api" || got[0].Message != was.Message || !got[0].Since.Equal(was.Since) {
+		t.Errorf("%+v", got)
+	}
+	if got := d.current().targetFacts(nil, told); len(got) != 0 {
+		t.Errorf("nothing waits for it: %+v", got)
+	}
+	d.meter.Sent("orders", "api", "delivered", 200, 1, 0)
+	if got := d.current().targetFacts(waits, told); len(got) != 0 {
+		t.Errorf("it was tried: %+v", got)
+	}
+	// All of it hangs together: nothing is wrong, and one sink tells.
+	facts, err := d.facts(t.Context())
+	if err != nil || len(facts) != 0 {
+		t.Errorf("%+v, %v", facts, err)
+	}
+	if err := d.well(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
