@@ -8,21 +8,7 @@ type TimeOfDay int
 // on is the instant at which a day's clock shows t: the first such, and where it
 // shows none, the end of the hour that was skipped.
 func (t TimeOfDay) on(year int, month time.Month, day int, zone *time.Location) time.Time {
-	wall := time.Date(year, month, day, 0, int(t), 0, 0, time.UTC)
-	offset := func(at time.Time) time.Duration {
-		_, s := at.In(zone).Zone()
-		return time.Duration(s) * time.Second
-	}
-	// No zone changes twice within two days.
-	before, after := offset(wall.Add(-24*time.Hour)), offset(wall.Add(24*time.Hour))
-	early, late := wall.Add(-max(before, after)), wall.Add(-min(before, after))
-	for _, at := range []time.Time{early, late} {
-		if at.Add(offset(at)).Equal(wall) {
-			return at.In(zone)
-		}
-	}
-	skip, _ := late.In(zone).ZoneBounds()
-	return skip
+	return wall(year, month, day, int(t)/60, int(t)%60, zone)
 }
 
 // Hours say when deliveries are made: within a window of each day, or from a
