@@ -239,7 +239,7 @@ func (c *claim) putBack(from, to *os.File, base string) error {
 // found is what is handed over about a file.
 func (p *pass) found(e *source.Entry, path string, device, inode uint64) *ingest.Found {
 	return &ingest.Found{
-		Source:  Type,
+		Source:  p.s.o.Type,
 		Name:    e.Name,
 		Origin:  filepath.Join(p.s.path, e.Name),
 		Path:    path,

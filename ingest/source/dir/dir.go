@@ -42,7 +42,8 @@ import (
 	"ingestd/ingest/spool"
 )
 
-// Type is Found.Source of what this package finds.
+// Type is Found.Source of what this package finds, where nothing else is asked
+// for.
 const Type = "dir"
 
 const (
@@ -57,6 +58,7 @@ const (
 
 // Options are what a Source is made of.
 type Options struct {
+	Type     string // Found.Source of what is found; "": Type
 	Pipeline string
 	Path     string // the folder
 	Rules    source.Rules
@@ -105,6 +107,7 @@ type Source struct {
 
 	mu    sync.Mutex
 	taken map[string]bool // destinations promised by Dispose and not yet used
+	watch *watch          // of the Run that is under way, if any
 }
 
 var _ ingest.Source = (*Source)(nil)
@@ -131,6 +134,7 @@ func New(o Options) (*Source, error) {
 		closed: map[string]bool{},
 		log:    cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 	}
+	s.o.Type = cmp.Or(s.o.Type, Type)
 	if s.o.Rescan <= 0 {
 		s.o.Rescan = 30 * time.Second
 	}

@@ -123,12 +123,10 @@ func (p *pass) follow(ctx context.Context) (worked bool, err error) {
 		return false, err
 	}
 	w := p.s.notify(p.folder)
-	var wake <-chan struct{}
-	if w != nil {
-		defer w.close()
-		wake = w.wake
-		p.lister.enter = w.add
-	}
+	defer w.close()
+	p.s.hear(w)
+	defer p.s.hear(nil)
+	p.lister.enter = w.add
 	var took time.Duration // the last listing
 	for list, next := true, time.Now(); ; {
 		if list {
@@ -151,7 +149,7 @@ func (p *pass) follow(ctx context.Context) (worked bool, err error) {
 		if d, ok := p.tracker.Next(); ok {
 			wait = min(wait, d)
 		}
-		sleep(ctx, wait, wake)
+		sleep(ctx, wait, w.wake)
 		if ctx.Err() != nil {
 			return worked, ctx.Err()
 		}
@@ -187,9 +185,6 @@ func (p *pass) look(ctx context.Context) (took int, err error) {
 
 // heed looks at what was hinted at. all: the folder is to be listed.
 func (p *pass) heed(ctx context.Context, w *watch) (all bool, err error) {
-	if w == nil {
-		return false, nil
-	}
 	if p.s.rules.Settle >= gather && w.hinted() {
 		sleep(ctx, gather, nil)
 	}
@@ -211,19 +206,20 @@ func (p *pass) heed(ctx context.Context, w *watch) (all bool, err error) {
 	return false, nil
 }
 
-// notify starts notifications; nil where there are none, which is logged once.
+// notify starts notifications; where there are none, which is logged once, only
+// Hint is heard.
 func (s *Source) notify(f *folder) *watch {
 	if s.o.Poll {
-		return nil
+		return newQuietWatch()
 	}
 	if f.volume.Network {
 		s.polls("it is on a network filesystem")
-		return nil
+		return newQuietWatch()
 	}
 	w, err := newWatch(s.path)
 	if err != nil {
 		s.polls("notifications cannot be had: " + err.Error())
-		return nil
+		return newQuietWatch()
 	}
 	return w
 }

@@ -14,8 +14,8 @@ const maxHints = 16_384
 // A watch collects notifications as hints: names that are worth a look. Its
 // goroutine does no I/O, so that the kernel's queue is always drained.
 type watch struct {
-	fs   *fsnotify.Watcher
-	root string // with a slash at its end
+	fs   *fsnotify.Watcher // nil: there are no notifications, only Hint
+	root string            // with a slash at its end
 	wake chan struct{}
 	done chan struct{}
 
@@ -41,8 +41,16 @@ func newWatch(root string) (*watch, error) {
 	return h, nil
 }
 
+// newQuietWatch is a watch that hears nothing but Hint.
+func newQuietWatch() *watch {
+	return &watch{wake: make(chan struct{}, 1), names: map[string]struct{}{}}
+}
+
 // close ends the watch and waits for its goroutine.
 func (w *watch) close() {
+	if w.fs == nil {
+		return
+	}
 	w.fs.Close()
 	<-w.done
 }
@@ -50,6 +58,9 @@ func (w *watch) close() {
 // add watches a directory. Only the first failure counts: from then on the
 // listing alone finds what arrives there.
 func (w *watch) add(path string) {
+	if w.fs == nil {
+		return
+	}
 	if err := w.fs.Add(path); err != nil {
 		w.mu.Lock()
 		if w.lost == nil {
@@ -57,6 +68,24 @@ func (w *watch) add(path string) {
 		}
 		w.mu.Unlock()
 	}
+}
+
+// Hint says that something may have happened to a name in the folder, for those
+// who put files there themselves: notifications may be missing or late.
+func (s *Source) Hint(name string) {
+	s.mu.Lock()
+	w := s.watch
+	s.mu.Unlock()
+	if w != nil {
+		w.hint(name, false)
+	}
+}
+
+// hear lets Hint reach w, or with nil nobody.
+func (s *Source) hear(w *watch) {
+	s.mu.Lock()
+	s.watch = w
+	s.mu.Unlock()
 }
 
 func (w *watch) drain() {
