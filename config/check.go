@@ -48,6 +48,7 @@ func (k *checker) warn(path, message string) {
 func (k *checker) run() {
 	c := k.c
 	k.steps = maxSteps
+	k.drops()
 	k.dirs = k.watchedDirs()
 	k.sinks = make(map[string]*Sink, len(c.Sinks))
 	for i := range c.Sinks {
@@ -155,14 +156,32 @@ type watched struct {
 	order int // in the config
 }
 
+// drops finds the folders of drop sources: below the homes of their users.
+func (k *checker) drops() {
+	homes := make(map[string]string, len(k.c.SFTPServer.Users))
+	for i := range k.c.SFTPServer.Users {
+		u := &k.c.SFTPServer.Users[i]
+		homes[u.Name] = u.Home
+	}
+	for i := range k.c.Pipelines {
+		if src := &k.c.Pipelines[i].Source; src.Type == "sftp_drop" && homes[src.Drop.User] != "" {
+			src.Drop.Dir = filepath.Join(homes[src.Drop.User], src.Drop.Path)
+		}
+	}
+}
+
 // watchedDirs are the local folders that pipelines watch, in the order of the
 // file.
 func (k *checker) watchedDirs() []watched {
 	var out []watched
 	for i := range k.c.Pipelines {
 		p := &k.c.Pipelines[i]
-		if p.Source.Type == "dir" && p.Source.Dir.Path != "" {
-			out = append(out, watched{&p.Source.Dir.Watch, Join("pipelines", p.Name, "source"), p.Name, filepath.Clean(p.Source.Dir.Path), i})
+		path := Join("pipelines", p.Name, "source")
+		switch {
+		case p.Source.Type == "dir" && p.Source.Dir.Path != "":
+			out = append(out, watched{&p.Source.Dir.Watch, path, p.Name, filepath.Clean(p.Source.Dir.Path), i})
+		case p.Source.Type == "sftp_drop" && p.Source.Drop.Dir != "":
+			out = append(out, watched{&p.Source.Drop.Watch, path, p.Name, p.Source.Drop.Dir, i})
 		}
 	}
 	return out

@@ -76,7 +76,7 @@ func (c *Config) keys() []key {
 		{name: "min_free", to: parsed(&c.MinFree, "percentage or size", "a percentage such as 2% or a size such as 10GiB", parseMinFree), def: "2%", doc: "Free space below which, on any filesystem that ingestd writes to, sources pause and uploads and webhooks are refused."},
 		{name: "admin", to: blockTarget{&c.Admin}, doc: "The admin API: dashboard, /metrics, /healthz, /readyz."},
 		{name: "webhooks", to: blockTarget{&c.Webhooks}, later: true, doc: "The listener of `webhook` sources."},
-		{name: "sftp_server", to: blockTarget{&c.SFTPServer}, later: true, doc: "The built-in drop server, for `sftp_drop` sources."},
+		{name: "sftp_server", to: blockTarget{&c.SFTPServer}, doc: "The built-in drop server, for `sftp_drop` sources."},
 		{name: "sinks", to: named[Sink]{p: &c.Sinks, is: "sink", check: checkName, name: func(s *Sink) string { return s.Name }, item: func(name string, s *Sink) target {
 			s.Name = name
 			return blockTarget{s}
@@ -234,15 +234,23 @@ func pair(cert, key string, say func(key, message, hint string)) {
 
 // SFTPServer is the built-in drop server.
 type SFTPServer struct {
-	Listen      string
-	HostKeyFile string
-	Users       []SFTPUser
+	Listen         string
+	HostKeyFile    string
+	MaxConnections int
+	MaxPerAddress  int
+	IdleTimeout    time.Duration
+	KeepUnfinished time.Duration
+	Users          []SFTPUser
 }
 
 func (s *SFTPServer) keys() []key {
 	return []key{
 		{name: "listen", to: address(&s.Listen, false), def: "127.0.0.1:2022", doc: "host:port."},
-		{name: "host_key_file", to: location{&s.HostKeyFile}, defDoc: "made on first start under `state_dir`", doc: "The server's private key, OpenSSH format."},
+		{name: "host_key_file", to: location{&s.HostKeyFile}, defDoc: "made on first start under `state_dir`", doc: "The server's private key, OpenSSH or PEM format, mode 0600."},
+		{name: "max_connections", to: integer{&s.MaxConnections, 1, 100_000}, def: "256", doc: "How many connections there may be at once."},
+		{name: "max_per_address", to: integer{&s.MaxPerAddress, 1, 100_000}, def: "32", doc: "How many of them from one address (of IPv6, one /64)."},
+		{name: "idle_timeout", to: duration(&s.IdleTimeout, time.Second), def: "15m", doc: "A connection over which nothing came for so long is closed."},
+		{name: "keep_unfinished", to: duration(&s.KeepUnfinished, time.Minute), def: "7d", doc: "How long an upload that was broken off waits to be resumed."},
 		{name: "users", to: named[SFTPUser]{p: &s.Users, is: "user", check: checkName, name: func(u *SFTPUser) string { return u.Name }, item: func(name string, u *SFTPUser) target {
 			u.Name = name
 			return blockTarget{u}
@@ -256,13 +264,25 @@ type SFTPUser struct {
 	AuthorizedKeys []string
 	PasswordHash   ingest.Secret // bcrypt
 	Home           string
+	Names          []string // globs; nil = every name
+	UploadOnly     bool
+	MaxConnections int
+	MaxOpenFiles   int
+	MaxFile        int64 // bytes
+	Quota          int64 // bytes; 0 = none
 }
 
 func (u *SFTPUser) keys() []key {
 	return []key{
 		{name: "authorized_keys", to: texts(&u.AuthorizedKeys), doc: "Public keys, as in OpenSSH's file of that name."},
 		{name: "password_hash", to: secret{&u.PasswordHash}, doc: "A bcrypt hash."},
-		{name: "home", to: location{&u.Home}, required: true, doc: "The directory that the partner sees as /."},
+		{name: "home", to: location{&u.Home}, required: true, doc: "The directory that the partner sees as /. It is made where absent."},
+		{name: "names", to: globs(&u.Names), defDoc: "every name", doc: "Names that files may get: globs with `**`, ASCII case ignored. Names of temporary files (the default of `ignore`) are allowed besides."},
+		{name: "upload_only", to: boolean{&u.UploadOnly}, def: "false", doc: "Whether files cannot be read back; receipts can."},
+		{name: "max_connections", to: integer{&u.MaxConnections, 1, 100_000}, def: "32", doc: "How many connections the user may have at once."},
+		{name: "max_open_files", to: integer{&u.MaxOpenFiles, 1, 100_000}, def: "128", doc: "How many files and folders the user may have open at once."},
+		{name: "max_file", to: size(&u.MaxFile, 1), def: "10GiB", doc: "A larger file is refused."},
+		{name: "quota", to: size(&u.Quota, 1), defDoc: "none", doc: "How much may stand in `home` at once; what was taken up does not count."},
 	}
 }
 

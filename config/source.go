@@ -2,7 +2,9 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -24,7 +26,7 @@ func (s *Source) variants() []string    { return []string{"dir", "sftp", "sftp_d
 func (s *Source) keys() []key           { return s.variant(s.Type) }
 
 func (s *Source) variant(of string) []key {
-	typ := key{name: "type", to: oneOf(&s.Type, "dir").notYet("sftp", "sftp_drop", "webhook"), required: true, doc: "What kind of place it is."}
+	typ := key{name: "type", to: oneOf(&s.Type, "dir", "sftp_drop").notYet("sftp", "webhook"), required: true, doc: "What kind of place it is."}
 	switch of {
 	case "dir":
 		return append([]key{typ}, s.Dir.keys()...)
@@ -57,7 +59,7 @@ func (s *Source) Path() string {
 	case "sftp":
 		return s.SFTP.Path
 	case "sftp_drop":
-		return s.Drop.Path
+		return s.Drop.Dir
 	}
 	return ""
 }
@@ -304,13 +306,14 @@ func (s *Schedule) check(say func(key, message, hint string)) {
 type Drop struct {
 	User string
 	Path string // below the user's home
+	Dir  string // absolute, on this machine; "" where the user is not known
 	Watch
 }
 
 func (s *Drop) keys() []key {
 	ks := []key{
 		{name: "user", to: words(&s.User), required: true, doc: "A user of `sftp_server.users`."},
-		{name: "path", to: words(&s.Path), def: ".", doc: "The folder below the user's home."},
+		{name: "path", to: text{p: &s.Path, check: checkDropPath}, def: ".", doc: "The folder below the user's home. It is made where absent."},
 	}
 	for _, k := range s.watchKeys("0s", "move") {
 		if k.name != "settle" && k.name != "done_file" { // the client's close says it
@@ -318,6 +321,21 @@ func (s *Drop) keys() []key {
 		}
 	}
 	return ks
+}
+
+func checkDropPath(s string) error {
+	switch {
+	case !filepath.IsLocal(strings.Trim(s, "/")):
+		return errors.New("lies outside the user's home; write a path like orders/")
+	case len(s) > maxPath:
+		return fmt.Errorf("is longer than %d bytes", maxPath)
+	}
+	for elem := range strings.SplitSeq(s, "/") {
+		if strings.HasPrefix(strings.ToLower(elem), ".ingestd") {
+			return errors.New("is where ingestd keeps what it works on")
+		}
+	}
+	return nil
 }
 
 // prefix takes a network, 10.0.0.0/8, or a single address.

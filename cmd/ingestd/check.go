@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"ingestd/cmd/internal/daemon"
+	"ingestd/config"
 	"ingestd/ingest/admin"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,9 @@ reached.`,
 				}
 				return &exit{code: codeUsage}
 			}
+			if !asJSON {
+				a.printDropKeys(cfg)
+			}
 			if connect {
 				bad := 0
 				for r := range daemon.Connect(cmd.Context(), cfg, version()) {
@@ -71,4 +75,21 @@ reached.`,
 	cmd.Flags().BoolVar(&connect, "connect", false, "also try every source and sink")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one object a line")
 	return cmd
+}
+
+// printDropKeys shows the host keys of the drop server, which partners compare.
+func (a *app) printDropKeys(cfg *config.Config) {
+	if len(cfg.SFTPServer.Users) == 0 {
+		return
+	}
+	prints, _, err := daemon.DropFingerprints(cfg)
+	for _, k := range prints {
+		fmt.Fprintf(a.out, "sftp_server %s: host key %s\n", cfg.SFTPServer.Listen, k)
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintf(a.err, "sftp_server: %v\n", err)
+	case len(prints) == 0:
+		fmt.Fprintf(a.out, "sftp_server %s: its host keys are made at the first start\n", cfg.SFTPServer.Listen)
+	}
 }

@@ -49,6 +49,12 @@ func (a *app) printStatus(s *admin.Status) {
 	for i := range s.Alerts {
 		a.printAlert(&s.Alerts[i])
 	}
+	if f := s.SFTPServer; f != nil {
+		fmt.Fprintf(a.out, "sftp server on %s, %s\n", f.Listen, some(int64(f.Connections), "connection"))
+		for _, k := range f.HostKeys {
+			fmt.Fprintf(a.out, "  host key %s\n", k)
+		}
+	}
 	fmt.Fprintln(a.out)
 	t := newTable("PIPELINE", "STATE", "SINCE", "WAITING", "HELD", "DEAD", "RECORDS/S", "LAST ARRIVAL", "EXPECTED BY", "ERROR")
 	for _, p := range s.Pipelines {

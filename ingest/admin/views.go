@@ -136,6 +136,15 @@ type Status struct {
 	StateDir  string           `json:"state_dir"`
 	Alerts    []OpenAlert      `json:"alerts"`             // what needs a person now, the worst first
 	DiskLow   string           `json:"disk_low,omitempty"` // the directory where less than min_free is left
+	// SFTPServer is absent where no drop server listens.
+	SFTPServer *SFTPServerStatus `json:"sftp_server,omitempty"`
+}
+
+// SFTPServerStatus is the built-in drop server.
+type SFTPServerStatus struct {
+	Listen      string   `json:"listen"`
+	HostKeys    []string `json:"host_keys"` // type and SHA-256 fingerprint, as clients show them
+	Connections int      `json:"connections"`
 }
 
 // PipelineStatus is one pipeline. State is "running", "idle", "paused",

@@ -29,6 +29,7 @@ import (
 	"ingestd/ingest/metrics"
 	"ingestd/ingest/pipeline"
 	"ingestd/ingest/source"
+	"ingestd/ingest/source/sftpdrop"
 	"ingestd/ingest/spool"
 )
 
@@ -91,6 +92,7 @@ type Daemon struct {
 	keeps   atomic.Pointer[map[string]time.Duration] // scope → how long keys are kept
 	undo    teardowns
 
+	drop   *sftpdrop.Server
 	pruner *pruner
 	reload chan reloadRequest
 
@@ -100,6 +102,7 @@ type Daemon struct {
 	running  bool                    // Run, not Once
 	disk     *diskWatch
 	diskStop context.CancelFunc
+	door     *dropDoor // of drop; nil: Run has not opened it
 }
 
 // New makes everything that o.Config names. A *LockedError says that another
@@ -115,6 +118,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		}
 	}()
 	cfg := o.Config
+	d.drop = d.newDropServer()
 	d.setKeeps(cfg)
 	d.ledger, err = ledger.Open(ctx, ledger.Options{Dir: cfg.StateDir, Logger: o.Logger, Keep: d.keep, Now: o.Now})
 	if err != nil {

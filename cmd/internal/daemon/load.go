@@ -39,6 +39,9 @@ func Load(path string) (*config.Config, config.Problems) {
 	if h := cfg.Heartbeat; h != nil {
 		c.add(config.Join("heartbeat", "url"), alert.CheckURL(h.URL))
 	}
+	for _, u := range dropUsers(cfg) {
+		c.add(config.Join("sftp_server", "users", u.Name), u.Check())
+	}
 	for _, p := range c.found {
 		problems = problems.Append(p)
 	}
@@ -135,8 +138,10 @@ func (c *checks) pipeline(p *config.Pipeline) {
 	// A source that keeps files needs a spool; whether one can be made is not
 	// asked here, so the check is made without.
 	src := *p
-	if src.Source.Dir.WhenDone.Action == "keep" {
-		src.Source.Dir.WhenDone = config.Away{Action: "delete"}
+	for _, away := range []*config.Away{&src.Source.Dir.WhenDone, &src.Source.Drop.WhenDone} {
+		if away.Action == "keep" {
+			*away = config.Away{Action: "delete"}
+		}
 	}
 	_, err = newSource(&src, formats.Known, nil, slog.New(slog.DiscardHandler), nil)
 	c.add(config.Join(path, "source"), err)

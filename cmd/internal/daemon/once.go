@@ -45,6 +45,9 @@ func (d *Daemon) Once(ctx context.Context, o OnceOptions) (*OnceResult, error) {
 		}
 	}
 	crew := d.current()
+	if err := makeDropFolders(crew.cfg); err != nil {
+		return nil, err
+	}
 	if err := crew.engage(e); err != nil {
 		return nil, err
 	}

@@ -48,6 +48,14 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 		return err
 	}
 	front.serve(sideCtx, &side, d.log)
+	door, err := d.openDoor(ctx, d.current().cfg, nil)
+	if err != nil {
+		return err
+	}
+	if err := d.enter(ctx, &side, door); err != nil {
+		door.abandon()
+		return err
+	}
 	if err := d.current().engage(engagement{}); err != nil {
 		return err
 	}
@@ -124,6 +132,13 @@ func (s *shift) work(ctx context.Context) (again bool, err error) {
 		}
 		d.sd.reloading()
 		next, newFront, err := d.prepare(ctx, s.front.listen)
+		var door *dropDoor
+		if err == nil {
+			if door, err = d.openDoor(ctx, next.cfg, d.opened()); err != nil {
+				err = errors.Join(err, next.close())
+				newFront.abandon()
+			}
+		}
 		if err != nil {
 			d.log.Error("the new config was refused; the old one goes on", "error", err)
 			d.sd.ready(d.summary())
@@ -140,6 +155,7 @@ func (s *shift) work(ctx context.Context) (again bool, err error) {
 			if answer != nil {
 				answer <- err
 			}
+			door.abandon()
 			return false, errors.Join(err, next.close())
 		}
 		old := s.front
@@ -148,6 +164,10 @@ func (s *shift) work(ctx context.Context) (again bool, err error) {
 		if newFront != nil {
 			s.front = newFront
 			newFront.serve(s.sideCtx, s.side, d.log)
+		}
+		if err := d.enter(ctx, s.side, door); err != nil {
+			d.log.Error("the sftp server goes on under the old config", "error", err)
+			door.abandon()
 		}
 		d.startDisk(s.sideCtx, s.side, next)
 		if err := crew.close(); err != nil {
@@ -288,6 +308,13 @@ func (f *front) serve(ctx context.Context, wg *sync.WaitGroup, log *slog.Logger)
 	})
 }
 
+// abandon lets go of a front that was never served.
+func (f *front) abandon() {
+	if f != nil && f.ln != nil {
+		f.ln.Close()
+	}
+}
+
 func (f *front) close() {
 	f.stop()
 	<-f.done
@@ -370,7 +397,7 @@ func (d *Daemon) lowDisk() string {
 func (c *crew) dirs() []string {
 	dirs := []string{c.cfg.StateDir}
 	for _, l := range c.lines {
-		if p := l.cfg.Source.Path(); p != "" && l.cfg.Source.Type == "dir" {
+		if p := l.cfg.Source.Path(); p != "" && (l.cfg.Source.Type == "dir" || l.cfg.Source.Type == "sftp_drop") {
 			dirs = append(dirs, p)
 			if to := reports(l.cfg); to != "" {
 				dirs = append(dirs, to)

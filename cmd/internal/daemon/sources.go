@@ -34,6 +34,22 @@ func newSource(p *config.Pipeline, known func(string) bool, sp *spool.Spool, log
 			Logger:     log,
 			OnState:    state,
 		})
+	case "sftp_drop":
+		// What stands under its name in a drop is whole, so the drop is a folder in
+		// which nothing needs to settle.
+		d := &p.Source.Drop
+		return dir.New(dir.Options{
+			Type:       p.Source.Type,
+			Pipeline:   p.Name,
+			Path:       d.Dir,
+			Rules:      rules(&d.Watch),
+			Known:      known,
+			WhenDone:   source.When{Action: d.WhenDone.Action, To: d.WhenDone.To},
+			WhenFailed: source.When{Action: d.WhenFailed.Action, To: d.WhenFailed.To},
+			Spool:      sp,
+			Logger:     log,
+			OnState:    state,
+		})
 	}
 	return nil, fmt.Errorf("source type %q is not built yet", p.Source.Type)
 }

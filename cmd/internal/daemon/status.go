@@ -30,6 +30,7 @@ func (d *Daemon) Status(ctx context.Context) (*admin.Status, error) {
 	if running {
 		s.StartedAt = moment(d.started)
 	}
+	s.SFTPServer = d.opened().status(d.drop)
 	for _, l := range crew.lines {
 		p := l.status(running)
 		if b := waits[p.Name]; l.report != nil && b.NoReceipt != "" {
