@@ -196,7 +196,7 @@ func (h *home) read(own *os.Root, id string) (*upload, error) {
 		return nil, err
 	}
 	name, err := judge(string(n.Name))
-	if err != nil || name == "." {
+	if err != nil || name == "." || name != string(n.Name) {
 		return nil, fs.ErrInvalid
 	}
 	f, err := own.OpenFile(id+partSuffix, os.O_RDWR, 0)
