@@ -24,7 +24,6 @@ import (
 	"ingestd/ingest/source/sftpdrop"
 
 	"github.com/pkg/sftp"
-	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -33,6 +32,9 @@ const patience = 20 * time.Second
 
 // patienceTime is a time that no file has by itself.
 var patienceTime = time.Unix(1_600_000_000, 0)
+
+// secretHash is of the password "secret".
+const secretHash = "$2a$10$p.68SLHKh7FbKdtR8YCkxuGFECFZcZ4cFWdOj0CHaM7af4TIf9AkS"
 
 // A rig is a drop server on a free port with the user acme, who has a key and
 // the password "secret".
@@ -57,13 +59,9 @@ func newRig(t testing.TB, change func(*sftpdrop.Settings)) *rig {
 	t.Helper()
 	r := &rig{t: t, home: filepath.Join(t.TempDir(), "home"), log: &buffer{}}
 	r.key, r.keyFile = newKey(t)
-	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), 10)
-	if err != nil {
-		t.Fatal(err)
-	}
 	host, _ := newKey(t)
 	r.set = sftpdrop.Settings{HostKeys: []ssh.Signer{host}, Users: []sftpdrop.User{{
-		Name: "acme", Home: r.home, Folders: []string{"orders"}, PasswordHash: ingest.NewSecret(string(hash)),
+		Name: "acme", Home: r.home, Folders: []string{"orders"}, PasswordHash: ingest.NewSecret(secretHash),
 		AuthorizedKeys: []string{string(ssh.MarshalAuthorizedKey(r.key.PublicKey()))},
 	}}}
 	if change != nil {
