@@ -123,7 +123,7 @@ func TestContractExample(t *testing.T) {
 		later = append(later, strings.Trim(word, "`"))
 	}
 	want := []string{
-		"webhooks", 
+		"webhooks",
 		"type", "required", "expr", "value", "where", "schema",
 		"type: sftp", "type: webhook", "type: sftp", "format: fixed",
 	}

@@ -17,13 +17,30 @@ import (
 var starter []byte
 
 func (a *app) initCommand() *cobra.Command {
-	return &cobra.Command{
+	var (
+		partner partner
+		keyFile string
+	)
+	cmd := &cobra.Command{
 		Use:   "init [DIR]",
-		Short: "Write a commented starter config, a sample drop and a systemd unit",
+		Short: "Write a commented starter config, a sample drop and a systemd unit; or a partner's config",
 		Long: `Writes ingestd.yaml, a drop folder with a sample file in it, and ingestd.service
-into DIR (default: here). Nothing that is there already is overwritten.`,
+into DIR (default: here). Nothing that is there already is overwritten.
+
+With --partner NAME it writes conf.d/NAME.yaml beside the config instead: a user
+of the built-in SFTP server and a pipeline for what it uploads. The letter to
+the partner (host, fingerprints, folder, commands) goes to standard output.
+Without --key a password is made, which stands in the letter and nowhere else.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case partner.Name != "" && len(args) > 0:
+				return usage("init --partner writes beside the config (-c FILE) and takes no directory")
+			case partner.Name != "":
+				return a.initPartner(partner, keyFile)
+			case cmd.Flags().NFlag() > 0 && a.configFile == "":
+				return usage("init: these flags go with --partner NAME")
+			}
 			dir := "."
 			if len(args) == 1 {
 				dir = args[0]
@@ -56,6 +73,14 @@ into DIR (default: here). Nothing that is there already is overwritten.`,
 			return nil
 		},
 	}
+	f := cmd.Flags()
+	f.StringVar(&partner.Name, "partner", "", "make the config of a partner who uploads over SFTP")
+	f.StringVar(&keyFile, "key", "", "the partner's public key: a file, or - for standard input")
+	f.StringVar(&partner.Host, "host", "", "the name by which the partner reaches this machine (default: its host name)")
+	f.StringVar(&partner.Home, "home", "", "the partner's directory (default: beside those of the others)")
+	f.StringVar(&partner.Path, "path", "in/", "the folder in it that is taken up from")
+	f.StringSliceVar(&partner.Sinks, "sink", nil, "where records go (default: where those of the first pipeline go)")
+	return cmd
 }
 
 // writeNew writes a file that is not there yet.
