@@ -79,9 +79,9 @@ func newUser(c *User) (*user, error) {
 	if !c.PasswordHash.IsZero() {
 		switch cost, err := bcrypt.Cost([]byte(c.PasswordHash.Reveal())); {
 		case err != nil:
-			errs = append(errs, errors.New("password_hash: is no bcrypt hash; `ingestd hash-password` makes one"))
+			errs = append(errs, errors.New("password_hash: it is no bcrypt hash; `ingestd hash-password` makes one"))
 		case cost < minCost || cost > maxCost:
-			errs = append(errs, fmt.Errorf("password_hash: has cost %d; %d to %d is allowed, `ingestd hash-password` makes one", cost, minCost, maxCost))
+			errs = append(errs, fmt.Errorf("password_hash: it has cost %d; %d to %d is allowed, `ingestd hash-password` makes one", cost, minCost, maxCost))
 		}
 	}
 	if len(u.keys) == 0 && c.PasswordHash.IsZero() && len(errs) == 0 {
