@@ -164,7 +164,8 @@ func (k *checker) drops() {
 		homes[u.Name] = u.Home
 	}
 	for i := range k.c.Pipelines {
-		if src := &k.c.Pipelines[i].Source; src.Type == "sftp_drop" && homes[src.Drop.User] != "" {
+		p := &k.c.Pipelines[i]
+		if src := &p.Source; src.Type == "sftp_drop" && homes[src.Drop.User] != "" && !k.d.failed[Join("pipelines", p.Name, "source", "path")] {
 			src.Drop.Dir = filepath.Join(homes[src.Drop.User], src.Drop.Path)
 		}
 	}

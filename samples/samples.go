@@ -14,7 +14,7 @@ import (
 	"path"
 )
 
-//go:embed ingestd.yaml quickstart.yaml systemd in expected alerts
+//go:embed ingestd.yaml quickstart.yaml sftp-drop.yaml systemd in expected alerts
 var files embed.FS
 
 // FS is all of it, by path within this directory.
@@ -23,6 +23,9 @@ func FS() fs.FS { return files }
 // Starter is the starter config, Quickstart the one that reads all inputs.
 func Starter() []byte    { return read("ingestd.yaml") }
 func Quickstart() []byte { return read("quickstart.yaml") }
+
+// SFTPDrop is a config with the built-in SFTP server.
+func SFTPDrop() []byte { return read("sftp-drop.yaml") }
 
 // Unit is the systemd unit.
 func Unit() []byte { return read("systemd/ingestd.service") }

@@ -45,7 +45,12 @@ func Connect(ctx context.Context, cfg *config.Config, version string) iter.Seq[C
 		}
 		for i := range cfg.Pipelines {
 			p := &cfg.Pipelines[i]
-			if p.Source.Type == "dir" && !try("source of pipeline "+p.Name, func(context.Context) error { return tryDir(&p.Source.Dir) }) {
+			if d := folderOf(&p.Source); d != nil && !try("source of pipeline "+p.Name, func(context.Context) error {
+				if _, err := os.Lstat(d.Path); p.Source.Type == "sftp_drop" && errors.Is(err, fs.ErrNotExist) {
+					return writable(d.Path) // made at the first start
+				}
+				return tryDir(d)
+			}) {
 				return
 			}
 			if to := reports(p); to != "" && p.Source.Type == "dir" &&

@@ -284,8 +284,9 @@ func (s *previewRun) room() error {
 // Waiting lists the files that wait in a pipeline's folder, by name, at most
 // most of them. It takes none of them up.
 func Waiting(p *config.Pipeline, most int) ([]string, error) {
-	if p.Source.Type != "dir" {
+	d := folderOf(&p.Source)
+	if d == nil {
 		return nil, fmt.Errorf("the source of pipeline %s is no folder", p.Name)
 	}
-	return waiting(&p.Source.Dir, most)
+	return waiting(d, most)
 }

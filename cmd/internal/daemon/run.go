@@ -397,12 +397,15 @@ func (d *Daemon) lowDisk() string {
 func (c *crew) dirs() []string {
 	dirs := []string{c.cfg.StateDir}
 	for _, l := range c.lines {
-		if p := l.cfg.Source.Path(); p != "" && (l.cfg.Source.Type == "dir" || l.cfg.Source.Type == "sftp_drop") {
-			dirs = append(dirs, p)
+		if d := folderOf(&l.cfg.Source); d != nil && d.Path != "" {
+			dirs = append(dirs, d.Path)
 			if to := reports(l.cfg); to != "" {
 				dirs = append(dirs, to)
 			}
 		}
+	}
+	for i := range c.cfg.SFTPServer.Users {
+		dirs = append(dirs, c.cfg.SFTPServer.Users[i].Home)
 	}
 	for _, o := range c.outlets {
 		if o.dir != "" {

@@ -14,13 +14,14 @@ import (
 // newSource makes a pipeline's source.
 func newSource(p *config.Pipeline, known func(string) bool, sp *spool.Spool, log *slog.Logger, state func(error)) (ingest.Source, error) {
 	switch p.Source.Type {
-	case "dir":
-		d := &p.Source.Dir
+	case "dir", "sftp_drop":
+		d := folderOf(&p.Source)
 		spec, err := formatSpec(p)
 		if err != nil {
 			return nil, err
 		}
 		return dir.New(dir.Options{
+			Type:       p.Source.Type,
 			Pipeline:   p.Name,
 			Path:       d.Path,
 			Rules:      rules(&d.Watch),
@@ -30,22 +31,6 @@ func newSource(p *config.Pipeline, known func(string) bool, sp *spool.Spool, log
 			WhenDone:   source.When{Action: d.WhenDone.Action, To: d.WhenDone.To},
 			WhenFailed: source.When{Action: d.WhenFailed.Action, To: d.WhenFailed.To},
 			Reports:    reports(p),
-			Spool:      sp,
-			Logger:     log,
-			OnState:    state,
-		})
-	case "sftp_drop":
-		// What stands under its name in a drop is whole, so the drop is a folder in
-		// which nothing needs to settle.
-		d := &p.Source.Drop
-		return dir.New(dir.Options{
-			Type:       p.Source.Type,
-			Pipeline:   p.Name,
-			Path:       d.Dir,
-			Rules:      rules(&d.Watch),
-			Known:      known,
-			WhenDone:   source.When{Action: d.WhenDone.Action, To: d.WhenDone.To},
-			WhenFailed: source.When{Action: d.WhenFailed.Action, To: d.WhenFailed.To},
 			Spool:      sp,
 			Logger:     log,
 			OnState:    state,
@@ -60,6 +45,18 @@ func reports(p *config.Pipeline) string {
 		return ""
 	}
 	return p.Source.Resolve(p.Receipt.Dir)
+}
+
+// folderOf is the local folder that a source watches, or nil. What stands under
+// its name in a drop is whole, so a drop is a folder in which nothing settles.
+func folderOf(s *config.Source) *config.Dir {
+	switch s.Type {
+	case "dir":
+		return &s.Dir
+	case "sftp_drop":
+		return &config.Dir{Path: s.Drop.Dir, Watch: s.Drop.Watch}
+	}
+	return nil
 }
 
 func rules(w *config.Watch) source.Rules {

@@ -118,6 +118,26 @@ func TestPolled(t *testing.T) {
 	})
 }
 
+// Who renames files into the folder is heard where nothing else is.
+func TestHint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(o *dir.Options) { o.Poll, o.Rescan, o.Rules.Settle, o.Type = true, time.Hour, 0, "sftp_drop" })
+		stop := w.run()
+		defer stop()
+		synctest.Wait()
+		start := time.Now()
+		w.write("a.csv", "x")
+		w.src.Hint("a.csv")
+		f := w.eng.next()
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("taken up after %v", d)
+		}
+		if f.Source != "sftp_drop" || f.Name != "a.csv" {
+			t.Errorf("found %+v", f)
+		}
+	})
+}
+
 func TestSweep(t *testing.T) {
 	bubble := func(name string, change func(*dir.Options), test func(t *testing.T, w *world)) {
 		t.Run(name, func(t *testing.T) {
