@@ -12,3 +12,9 @@ func (s *Server) Pauses(f func(time.Duration)) {
 		return nil
 	}
 }
+
+// LoginWithin sets how long a login may take, before Serve.
+func (s *Server) LoginWithin(d time.Duration) { s.login = d }
+
+// MaxUnknown is how many may be logging in.
+const MaxUnknown = maxUnknown

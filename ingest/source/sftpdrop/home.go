@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -328,6 +327,3 @@ func (h *home) left(quota int64) int64 {
 	}
 	return max(0, quota-u.used)
 }
-
-// full is the absolute path of a name, for logs.
-func (h *home) full(name string) string { return filepath.Join(h.path, name) }

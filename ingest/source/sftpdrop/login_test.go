@@ -1,12 +1,15 @@
 package sftpdrop_test
 
 import (
+	"errors"
+	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -166,6 +169,58 @@ func TestConnectionLimits(t *testing.T) {
 				return err == nil
 			})
 		})
+	}
+}
+
+// Whoever says nothing is shown out: a stranger, and a partner.
+func TestSilent(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(s *sftpdrop.Settings) { s.IdleTimeout = 200 * time.Millisecond })
+	r.stop()
+	r.server = r.newServer()
+	r.server.LoginWithin(2 * time.Second)
+	r.start()
+	stranger, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	c, err := r.dial("acme", ssh.PublicKeys(r.key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Wait()
+	stranger.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.Copy(io.Discard, stranger); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the stranger: %v", err)
+	}
+	r.until("all connections to be gone", func() bool { return r.server.Connections() == 0 })
+}
+
+// Strangers cannot take all the places.
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(s *sftpdrop.Settings) { s.MaxPerAddress = 1000 })
+	c := r.client()
+	for range sftpdrop.MaxUnknown {
+		s, err := net.Dial("tcp", r.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+	}
+	r.until("the strangers to be there", func() bool { return r.server.Connections() == sftpdrop.MaxUnknown+1 })
+	more, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer more.Close()
+	more.SetReadDeadline(time.Now().Add(patience))
+	if n, err := io.Copy(io.Discard, more); n > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("one more: %d bytes, %v", n, err)
+	}
+	if _, err := c.Getwd(); err != nil {
+		t.Errorf("a partner: %v", err)
 	}
 }
 

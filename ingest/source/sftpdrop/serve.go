@@ -178,9 +178,9 @@ func (s *Server) refused(addr, user, why string) {
 
 // serve talks to one client until it goes, or ctx ends and its uploads have.
 func (k *conn) serve(ctx context.Context) {
-	login, done := context.WithTimeout(ctx, loginWithin)
+	login, done := context.WithTimeout(ctx, k.server.login)
 	defer done()
-	k.net.SetDeadline(time.Now().Add(loginWithin))
+	k.net.SetDeadline(time.Now().Add(k.server.login))
 	c, channels, requests, err := ssh.NewServerConn(k.net, k.loginConfig(login))
 	if err != nil {
 		var auth *ssh.ServerAuthError
@@ -298,7 +298,7 @@ func (k *conn) sftp(ch ssh.Channel) {
 		delete(k.sessions, s)
 		k.mu.Unlock()
 	}()
-	rs := sftp.NewRequestServer(ch, s.handlers(), sftp.WithRSAllocator())
+	rs := sftp.NewRequestServer(newGate(ch), s.handlers(), sftp.WithRSAllocator())
 	err := rs.Serve() // tells open uploads that they broke
 	rs.Close()
 	status := struct{ Status uint32 }{0}

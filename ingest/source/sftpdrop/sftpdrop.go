@@ -82,6 +82,7 @@ type Server struct {
 
 	conf  atomic.Pointer[settings]
 	guard *guard
+	login time.Duration // loginWithin, but for tests
 
 	mu    sync.Mutex
 	homes map[string]*home // by path
@@ -101,6 +102,7 @@ func New(o Options) *Server {
 		o:     o,
 		log:   cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		guard: newGuard(time.Now),
+		login: loginWithin,
 		homes: map[string]*home{},
 		conns: map[*conn]struct{}{},
 	}
