@@ -39,7 +39,9 @@ func TestGuessedHandles(t *testing.T) {
 		func() []byte { return packet(5, 1, handle(), int64(rnd.IntN(20)), 1<<rnd.IntN(31)) },
 		func() []byte { return packet(12, 1, handle()) },
 		func() []byte { return packet(18, 1, name(), name()) },
-		func() []byte { return packet(10, 1, handle(), rnd.IntN(16), []byte{0, 0, 0, 0, 0, 0, 0, 9, 1, 2, 3, 4}) },
+		func() []byte {
+			return packet(10, 1, handle(), rnd.IntN(16), []byte{0, 0, 0, 0, 0, 0, 0, 9, 1, 2, 3, 4})
+		},
 		func() []byte { return packet(byte(rnd.IntN(30)), 1, name(), rnd.IntN(16), []byte{1, 2, 3, 4, 5, 6}) },
 		func() []byte { return packet(200, 1, "posix-rename@openssh.com", name(), name()) },
 	}

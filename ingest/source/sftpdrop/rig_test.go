@@ -268,3 +268,21 @@ func BenchmarkUpload(b *testing.B) {
 		r.mustSFTP(fmt.Sprintf("put %s orders/%d\n", file, i))
 	}
 }
+
+// BenchmarkSmall is what one small file costs, fsync included.
+func BenchmarkSmall(b *testing.B) {
+	r := newRig(b, nil)
+	c, text := r.client(), data(1000)
+	for i := 0; b.Loop(); i++ {
+		f, err := c.Create(fmt.Sprintf("orders/%d", i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := f.Write(text); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
