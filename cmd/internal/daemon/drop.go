@@ -137,8 +137,9 @@ func (door *dropDoor) enter(ctx context.Context, wg *sync.WaitGroup, s *sftpdrop
 		}
 	}
 	if door.listen != "" && door.ln == nil {
-		old.settings = door.settings
-		return old, nil
+		now := *old // others may be looking at the old one
+		now.settings = door.settings
+		return &now, nil
 	}
 	if door.ln != nil {
 		var serve context.Context
