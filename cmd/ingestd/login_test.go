@@ -18,9 +18,9 @@ import (
 	"testing"
 )
 
-// partner is a target with a login: a token endpoint, and two addresses that
+// guarded is a target with a login: a token endpoint, and two addresses that
 // send back all they got and refuse records that hold "bad".
-type partner struct {
+type guarded struct {
 	*httptest.Server
 	refuses atomic.Bool  // the token endpoint knows us no more
 	tokens  atomic.Int64 // given
@@ -37,8 +37,8 @@ const (
 	canaryToken  = "canary-token-"
 )
 
-func newPartner(t *testing.T) *partner {
-	p := &partner{sign: canarySign}
+func newPartner(t *testing.T) *guarded {
+	p := &guarded{sign: canarySign}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
 		id, secret, _ := r.BasicAuth()
@@ -78,7 +78,7 @@ func newPartner(t *testing.T) *partner {
 	return p
 }
 
-func (p *partner) take(w http.ResponseWriter, r *http.Request) {
+func (p *guarded) take(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	if bytes.Contains(body, []byte("bad")) {
 		w.WriteHeader(http.StatusUnprocessableEntity)
