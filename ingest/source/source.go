@@ -67,6 +67,8 @@ const (
 	Unsettled                  // still changing when a sweep ended
 	TooMany                    // the folder has more names than are followed at once
 	Unproven                   // is not what its sidecar or trailer says
+	NoRoom                     // does not fit on the disk now
+	BadName                    // has a name that is not believed
 )
 
 func (k Kind) String() string {
@@ -87,6 +89,10 @@ func (k Kind) String() string {
 		return "too many names"
 	case Unproven:
 		return "unproven"
+	case NoRoom:
+		return "no room"
+	case BadName:
+		return "bad name"
 	}
 	return fmt.Sprintf("problem %d", uint8(k))
 }
@@ -95,7 +101,7 @@ func (k Kind) String() string {
 // file stays where it is and is looked at again.
 type Problem struct {
 	Kind Kind
-	Name string // "" for TooMany
+	Name string // "" for TooMany and BadName
 	Size int64
 	Err  error // the cause and what to do; never nil
 }

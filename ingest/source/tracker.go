@@ -317,6 +317,9 @@ func (t *Tracker) Next() (time.Duration, bool) {
 	return max(0, t.queue[0].due-t.now()), true
 }
 
+// Has reports whether a file of this name is pending.
+func (t *Tracker) Has(name string) bool { return t.items[name] != nil }
+
 // More reports whether the last Scan left names out for want of room.
 func (t *Tracker) More() bool { return t.leftOut > 0 }
 

@@ -51,6 +51,18 @@ func (w *Writer) Write(p []byte) (int, error) { return w.f.Write(p) }
 // WriteAt writes p at off, for downloads whose pieces come out of order.
 func (w *Writer) WriteAt(p []byte, off int64) (int, error) { return w.f.WriteAt(p, off) }
 
+// ReadAt reads back what was written.
+func (w *Writer) ReadAt(p []byte, off int64) (int, error) { return w.f.ReadAt(p, off) }
+
+// Stamp gives the file another mtime: that of what it is a copy of. It is the
+// last thing before Commit.
+func (w *Writer) Stamp(mtime time.Time) error {
+	if err := os.Chtimes(w.f.Name(), time.Time{}, mtime); err != nil {
+		return fmt.Errorf("stamp a spool file: %w", err)
+	}
+	return nil
+}
+
 // ReadFrom copies within the kernel where it can.
 func (w *Writer) ReadFrom(r io.Reader) (int64, error) { return w.f.ReadFrom(r) }
 

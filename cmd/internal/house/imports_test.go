@@ -68,13 +68,13 @@ var owners = []struct {
 	}},
 	{"net", []string{
 		"sinks/httpapi", "sinks/sinktest", "ingest/admin", "ingest/metrics", "ingest/alert", "ingest/source/webhook",
-		"ingest/source/poll", "ingest/source/sftp", "ingest/source/sftpdrop", "config", "cmd/…", "docs/…",
+		"ingest/source/poll", "ingest/source/sftp/…", "ingest/source/sftpdrop", "config", "cmd/…", "docs/…",
 	}},
 
 	{"go.yaml.in", []string{"config", "cmd/internal/…"}},
 	{"github.com/xuri/excelize", []string{"formats/xlsxfmt"}},
 	{"github.com/pkg/sftp", []string{"ingest/source/sftp", "ingest/source/sftpdrop", "cmd/internal/…"}},
-	{"golang.org/x/crypto/ssh", []string{"ingest/source/sftp", "ingest/source/sftpdrop", "cmd/internal/…"}},
+	{"golang.org/x/crypto/ssh", []string{"ingest/source/sftp/…", "ingest/source/sftpdrop", "cmd/internal/…"}},
 	{"github.com/fsnotify/fsnotify", []string{"ingest/source/dir", "config", "cmd/internal/…"}},
 	{"github.com/expr-lang", []string{"ingest/expr"}},
 	{"github.com/dchest/siphash", []string{"ingest/shape"}},
