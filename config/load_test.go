@@ -125,7 +125,7 @@ func TestContractExample(t *testing.T) {
 	want := []string{
 		"webhooks",
 		"type", "required", "expr", "value", "where", "schema",
-		"type: sftp", "type: webhook", "type: sftp", "format: fixed",
+		"type: webhook", "format: fixed",
 	}
 	if !slices.Equal(later, want) && !slices.Equal(later, slices.Concat(want[:len(want)-1], []string{"type: fixed"})) {
 		t.Errorf("unsupported:\n%q, want\n%q", later, want)

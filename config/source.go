@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ func (s *Source) variants() []string    { return []string{"dir", "sftp", "sftp_d
 func (s *Source) keys() []key           { return s.variant(s.Type) }
 
 func (s *Source) variant(of string) []key {
-	typ := key{name: "type", to: oneOf(&s.Type, "dir", "sftp_drop").notYet("sftp", "webhook"), required: true, doc: "What kind of place it is."}
+	typ := key{name: "type", to: oneOf(&s.Type, "dir", "sftp", "sftp_drop").notYet("webhook"), required: true, doc: "What kind of place it is."}
 	switch of {
 	case "dir":
 		return append([]key{typ}, s.Dir.keys()...)
@@ -215,35 +216,65 @@ func (s *Dir) keys() []key {
 
 // SFTP is a folder on a partner's server.
 type SFTP struct {
-	Host string // host:port, or host
-	User string
+	SFTPHost
 	Path string // remote
 	Watch
-	Auth       SFTPAuth
-	HostKeys   []string
-	KnownHosts string
-	Timeout    time.Duration
-	Poll       time.Duration
-	Schedule   *Schedule // nil = poll
+	Timeout     time.Duration
+	Poll        time.Duration
+	Schedule    *Schedule // nil = poll
+	Jump        *SFTPHost // nil = none
+	Concurrency int
+	Mailbox     bool
 }
 
 func (s *SFTP) keys() []key {
-	ks := []key{
-		{name: "host", to: words(&s.Host), required: true, doc: "host:port; the port is 22 where none is given."},
-		{name: "user", to: words(&s.User), required: true, doc: "Whom to log in as."},
-		{name: "path", to: words(&s.Path), required: true, doc: "The remote folder."},
-		{name: "auth", to: blockTarget{&s.Auth}, doc: "How to log in."},
-		{name: "host_keys", to: texts(&s.HostKeys), doc: "The server's public keys; this or `known_hosts` is required."},
-		{name: "known_hosts", to: location{&s.KnownHosts}, doc: "A file of host keys as OpenSSH writes it."},
-		{name: "timeout", to: duration(&s.Timeout, time.Second), def: "60s", doc: "The longest time without a byte or an answer."},
-		{name: "poll", to: duration(&s.Poll, time.Second), def: "30s", doc: "How often the folder is listed."},
-		{name: "schedule", to: maybe(&s.Schedule), doc: "When the folder is listed, in place of `poll`."},
-	}
+	ks := s.SFTPHost.keys()
+	at := slices.IndexFunc(ks, func(k key) bool { return k.name == "auth" })
+	ks = slices.Insert(ks, at, key{name: "path", to: words(&s.Path), required: true, doc: "The remote folder; relative to where the login leads where it begins without a slash."})
+	ks = append(ks,
+		key{name: "jump", to: maybe(&s.Jump), defDoc: "none", doc: "An SSH server by way of which the host is reached."},
+		key{name: "timeout", to: duration(&s.Timeout, time.Second), def: "60s", doc: "The longest time without a byte or an answer."},
+		key{name: "poll", to: duration(&s.Poll, time.Second), def: "30s", doc: "How often the folder is listed."},
+		key{name: "schedule", to: maybe(&s.Schedule), defDoc: "none", doc: "When the folder is listed, in place of `poll`."},
+		key{name: "concurrency", to: integer{&s.Concurrency, 1, 32}, def: "2", doc: "How many files are fetched at once; there are at most that many connections and one more."},
+		key{name: "mailbox", to: boolean{&s.Mailbox}, def: "false", doc: "The server removes a file once it was looked at or read: it is read once, in order, and listed sizes are believed."},
+	)
 	return append(ks, s.watchKeys("10s", "keep")...)
 }
 
 func (s *SFTP) check(say func(key, message, hint string)) {
 	s.Watch.check(say)
+	s.SFTPHost.check(say)
+	if s.Mailbox && s.WhenDone.Action != "keep" {
+		say("when_done", "`mailbox: true` goes with `when_done: {action: keep}`: the server itself removes what was read", "")
+	}
+	if s.Mailbox && s.WhenFailed.Action != "keep" {
+		say("when_failed", "`mailbox: true` goes with `when_failed: {action: keep}`: the server itself removes what was read", "")
+	}
+}
+
+// SFTPHost is an SSH server and how to log in to it.
+type SFTPHost struct {
+	Host       string // host:port, or host
+	User       string
+	Auth       SFTPAuth
+	HostKeys   []string
+	KnownHosts string
+	Legacy     bool
+}
+
+func (s *SFTPHost) keys() []key {
+	return []key{
+		{name: "host", to: words(&s.Host), required: true, doc: "host:port; the port is 22 where none is given."},
+		{name: "user", to: words(&s.User), required: true, doc: "Whom to log in as."},
+		{name: "auth", to: blockTarget{&s.Auth}, doc: "How to log in."},
+		{name: "host_keys", to: texts(&s.HostKeys), doc: "The server's public keys, or `@cert-authority` lines; this or `known_hosts` is required."},
+		{name: "known_hosts", to: location{&s.KnownHosts}, doc: "A file of host keys as OpenSSH writes it."},
+		{name: "legacy", to: boolean{&s.Legacy}, def: "false", doc: "Also allow SHA-1 signatures and key exchanges, CBC ciphers and HMAC-SHA1, for servers that know nothing better."},
+	}
+}
+
+func (s *SFTPHost) check(say func(key, message, hint string)) {
 	if len(s.HostKeys) == 0 && s.KnownHosts == "" {
 		say("", "an sftp source needs `host_keys` or `known_hosts`", "`ingestd sftp trust HOST` prints the lines")
 	}
@@ -251,9 +282,11 @@ func (s *SFTP) check(say func(key, message, hint string)) {
 
 // SFTPAuth is how to log in to a partner's server.
 type SFTPAuth struct {
-	PrivateKey ingest.Secret
-	Passphrase ingest.Secret
-	Password   ingest.Secret
+	PrivateKey  ingest.Secret
+	PrivateKeys []ingest.Secret
+	Passphrase  ingest.Secret
+	Password    ingest.Secret
+	Agent       string
 }
 
 func (*SFTPAuth) sensitive() {}
@@ -261,8 +294,10 @@ func (*SFTPAuth) sensitive() {}
 func (a *SFTPAuth) keys() []key {
 	return []key{
 		{name: "private_key", to: secret{&a.PrivateKey}, doc: "A private key, OpenSSH or PEM format."},
-		{name: "passphrase", to: secret{&a.Passphrase}, doc: "Its passphrase."},
-		{name: "password", to: secret{&a.Password}, doc: "A password."},
+		{name: "private_keys", to: secrets(&a.PrivateKeys), doc: "Further ones, tried in this order, while a key is changed."},
+		{name: "passphrase", to: secret{&a.Passphrase}, doc: "The passphrase of those that are encrypted."},
+		{name: "password", to: secret{&a.Password}, doc: "A password, for servers that ask for it by whichever method."},
+		{name: "agent", to: location{&a.Agent}, doc: "The socket of an SSH agent whose keys are offered."},
 	}
 }
 

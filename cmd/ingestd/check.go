@@ -55,6 +55,8 @@ reached.`,
 						}
 					} else if r.Error != "" {
 						fmt.Fprintf(a.err, "%s: %s\n", r.What, printable(r.Error))
+					} else if r.Note != "" {
+						fmt.Fprintf(a.out, "%s: ok; %s\n", r.What, printable(r.Note))
 					} else {
 						fmt.Fprintf(a.out, "%s: ok\n", r.What)
 					}

@@ -193,8 +193,8 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	}
 }
 
-// RunNow implements admin.Control: a pause of an instant makes the source list
-// its folder anew.
+// RunNow implements admin.Control. A source that cannot be asked to list its
+// folder anew does so after a pause of an instant.
 func (d *Daemon) RunNow(_ context.Context, name string) error {
 	l, err := d.steeredLine(name)
 	if err != nil {
@@ -205,6 +205,10 @@ func (d *Daemon) RunNow(_ context.Context, name string) error {
 	l.mu.Unlock()
 	if paused {
 		return admin.Conflict("ingestd resume "+name, "pipeline %s is paused", name)
+	}
+	if s, ok := l.source.(interface{ RunNow() }); ok {
+		s.RunNow()
+		return nil
 	}
 	l.pause(byRunNow, "looks at once")
 	l.resume(byRunNow)

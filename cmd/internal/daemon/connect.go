@@ -23,8 +23,9 @@ const connectWithin = 15 * time.Second
 
 // A Connection is the result of one try.
 type Connection struct {
-	What  string `json:"what"`  // "source of pipeline orders", "sink crm"
-	Error string `json:"error"` // "" = it works
+	What  string `json:"what"`           // "source of pipeline orders", "sink crm"
+	Error string `json:"error"`          // "" = it works
+	Note  string `json:"note,omitempty"` // what could not be tried
 }
 
 // Connect tries every source and every sink of a config, without taking
@@ -32,13 +33,7 @@ type Connection struct {
 func Connect(ctx context.Context, cfg *config.Config, version string) iter.Seq[Connection] {
 	return func(yield func(Connection) bool) {
 		try := func(what string, f func(context.Context) error) bool {
-			ctx, cancel := context.WithTimeout(ctx, connectWithin)
-			defer cancel()
-			c := Connection{What: what}
-			if err := f(ctx); err != nil {
-				c.Error = err.Error()
-			}
-			return yield(c)
+			return yield(connection(ctx, what, func(ctx context.Context) (string, error) { return "", f(ctx) }))
 		}
 		if !try("state directory "+cfg.StateDir, func(context.Context) error { return writable(cfg.StateDir) }) {
 			return
@@ -55,6 +50,11 @@ func Connect(ctx context.Context, cfg *config.Config, version string) iter.Seq[C
 			}
 			if to := reports(p); to != "" && p.Source.Type == "dir" &&
 				!try("receipts of pipeline "+p.Name, func(context.Context) error { return writable(to) }) {
+				return
+			}
+			if p.Source.Type == "sftp" && !yield(connection(ctx, "source of pipeline "+p.Name, func(ctx context.Context) (string, error) {
+				return trySFTP(ctx, cfg, p)
+			})) {
 				return
 			}
 		}
@@ -75,6 +75,18 @@ func Connect(ctx context.Context, cfg *config.Config, version string) iter.Seq[C
 			}
 		}
 	}
+}
+
+// connection is the result of one try.
+func connection(ctx context.Context, what string, f func(context.Context) (string, error)) Connection {
+	ctx, cancel := context.WithTimeout(ctx, connectWithin)
+	defer cancel()
+	note, err := f(ctx)
+	c := Connection{What: what, Note: note}
+	if err != nil {
+		c.Error = err.Error()
+	}
+	return c
 }
 
 // tryDir makes sure that a folder can be listed, that files can be taken out of

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -89,7 +90,7 @@ func (c *crew) newLine(p *config.Pipeline) (*line, error) {
 	if l.plan, err = l.compile(snapshot); err != nil {
 		return nil, err
 	}
-	if l.source, err = newSource(p, formats.Known, c.d.spool, c.d.log, l.sourceSays); err != nil {
+	if l.source, err = newSource(c.cfg, p, formats.Known, c.d.spool, c.d.log, l.sourceSays); err != nil {
 		return nil, err
 	}
 	if l.report, err = c.receiptsOf(l); err != nil {
@@ -298,6 +299,13 @@ func (c *crew) close() error {
 		}
 	}
 	c.outlets = nil
+	for _, l := range c.lines {
+		if s, ok := l.source.(io.Closer); ok { // it has connections
+			if err := s.Close(); err != nil {
+				errs = append(errs, fmt.Errorf("source of pipeline %s: %w", l.cfg.Name, err))
+			}
+		}
+	}
 	return errors.Join(errs...)
 }
 

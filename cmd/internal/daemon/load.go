@@ -143,12 +143,8 @@ func (c *checks) pipeline(p *config.Pipeline) {
 			*away = config.Away{Action: "delete"}
 		}
 	}
-	_, err = newSource(&src, formats.Known, nil, slog.New(slog.DiscardHandler), nil)
+	_, err = newSource(c.cfg, &src, formats.Known, nil, slog.New(slog.DiscardHandler), nil)
 	c.add(config.Join(path, "source"), err)
-	if s := p.Source.SFTP.Schedule; s != nil {
-		_, err = newSchedule(s)
-		c.add(config.Join(path, "source", "schedule"), err)
-	}
 }
 
 // deaf is an observer that hears nothing.

@@ -12,7 +12,7 @@ import (
 )
 
 // newSource makes a pipeline's source.
-func newSource(p *config.Pipeline, known func(string) bool, sp *spool.Spool, log *slog.Logger, state func(error)) (ingest.Source, error) {
+func newSource(conf *config.Config, p *config.Pipeline, known func(string) bool, sp *spool.Spool, log *slog.Logger, state func(error)) (ingest.Source, error) {
 	switch p.Source.Type {
 	case "dir", "sftp_drop":
 		d := folderOf(&p.Source)
@@ -35,6 +35,8 @@ func newSource(p *config.Pipeline, known func(string) bool, sp *spool.Spool, log
 			Logger:     log,
 			OnState:    state,
 		})
+	case "sftp":
+		return newSFTP(conf, p, known, sp, log, state)
 	}
 	return nil, fmt.Errorf("source type %q is not built yet", p.Source.Type)
 }

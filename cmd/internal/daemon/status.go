@@ -103,6 +103,10 @@ func (l *line) status(running bool) lineStatus {
 	default:
 		if e := l.engine.Load().Status(); e.Source != nil {
 			p.State, p.Error, p.Since = "error", e.Source.Error(), moment(e.Since)
+		} else if s, ok := l.source.(interface{ Trouble() error }); ok {
+			if err := s.Trouble(); err != nil { // it takes up all the same
+				p.Error = err.Error()
+			}
 		}
 	}
 	return p

@@ -184,12 +184,7 @@ func (s *Source) move(ctx context.Context, c *conn, from, to string, a *ingest.A
 		return err
 	}
 	final := path.Join(dir, base)
-	err = c.do(ctx, fmt.Sprintf("rename it to %q", final), func() error {
-		if c.posix {
-			return c.PosixRename(from, final)
-		}
-		return c.Rename(from, final)
-	})
+	err = c.do(ctx, fmt.Sprintf("rename it to %q", final), func() error { return rename(c, from, final) })
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		s.forget(path.Clean(dir)) // the directory may be gone
@@ -201,6 +196,15 @@ func (s *Source) move(ctx context.Context, c *conn, from, to string, a *ingest.A
 	}
 	a.Away.To = s.origin(final)
 	return nil
+}
+
+// rename renames by what the server has: posix-rename, where it has it, is one
+// step for everybody who looks.
+func rename(c *conn, from, to string) error {
+	if c.posix {
+		return c.PosixRename(from, to)
+	}
+	return c.Rename(from, to)
 }
 
 func (s *Source) promised(p string) bool {
