@@ -36,6 +36,9 @@ func newSFTP(conf *config.Config, p *config.Pipeline, known func(string) bool, s
 		OnState:     state,
 	}
 	o.Server.Timeout = s.Timeout
+	if p.Receipt != nil {
+		o.Reports = p.Source.Resolve(p.Receipt.Dir)
+	}
 	if s.Jump != nil {
 		jump := sftpServer(s.Jump)
 		o.Server.Jump = &jump

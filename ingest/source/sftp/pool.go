@@ -160,8 +160,16 @@ func (p *pool) wait() time.Duration {
 // close ends all idle connections, and those in use when they are put back.
 func (p *pool) close() {
 	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.drain()
+}
+
+// drain ends the connections that are idle now.
+func (p *pool) drain() {
+	p.mu.Lock()
 	idle := p.idle
-	p.idle, p.closed = nil, true
+	p.idle = nil
 	p.mu.Unlock()
 	for _, c := range idle {
 		c.end()

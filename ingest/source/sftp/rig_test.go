@@ -144,6 +144,18 @@ func quick(s *Source) {
 	s.pool.pause = func(error, int) time.Duration { return 50 * time.Millisecond }
 }
 
+// plain makes the source do without posix-rename.
+func (r *rig) plain(yes bool) {
+	connect := r.src.pool.dial
+	r.src.pool.dial = func(ctx context.Context) (*conn, error) {
+		c, err := connect(ctx)
+		if c != nil && yes {
+			c.posix = false
+		}
+		return c, err
+	}
+}
+
 type testLog struct{ t *testing.T }
 
 func (l testLog) Write(p []byte) (int, error) {

@@ -77,7 +77,7 @@ type Options struct {
 	// WhenDone and WhenFailed: a zero value is keep.
 	WhenDone   source.When
 	WhenFailed source.When
-	Exclude    []string     // remote directories in which nothing is taken up: receipts
+	Reports    string       // the remote directory of Report, in which nothing is taken up; "": none
 	Spool      *spool.Spool // required
 	// Room says why size more bytes may not be fetched now; nil: they always may.
 	Room   func(size int64) error
@@ -169,8 +169,10 @@ func New(o Options) (*Source, error) {
 			errs = append(errs, fmt.Errorf("%s: %w", w.key, err))
 		}
 	}
-	for _, d := range o.Exclude {
-		if rel, ok := s.within(d); ok && rel != "." {
+	if o.Reports != "" {
+		if rel, ok := s.within(o.Reports); ok && rel == "." {
+			errs = append(errs, fmt.Errorf("dir: %q is not kept apart from what arrives; name a directory of its own, such as receipts/", o.Reports))
+		} else if ok {
 			s.skip[rel] = true
 		}
 	}

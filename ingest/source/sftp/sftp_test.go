@@ -315,16 +315,7 @@ func TestMove(t *testing.T) {
 				o.WhenDone = source.When{Action: source.Move, To: "done/{date}/"}
 				o.WhenFailed = source.When{Action: source.Move, To: "failed/{name}.bad"}
 			})
-			if !posix {
-				connect := r.src.pool.dial
-				r.src.pool.dial = func(ctx context.Context) (*conn, error) {
-					c, err := connect(ctx)
-					if c != nil {
-						c.posix = false
-					}
-					return c, err
-				}
-			}
+			r.plain(!posix)
 			for _, name := range []string{"a.csv", "b.csv", "c.csv", "d.csv"} {
 				r.put(name, []byte(name))
 			}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ingestd/ingest/source/sftp/sshdtest"
+)
+
+const sftpConfig = `
+state_dir: state
+admin: {listen: "unix:admin.sock", token: open-sesame}
+sinks:
+  api: {type: http, url: TARGET/orders, retry: {initial: 20ms, max: 1s}}
+pipelines:
+  acme:
+    source:
+      type: sftp
+      host: HOST
+      user: USER
+      path: DROP
+      auth: {private_key: "${file:key}"}
+      host_keys: ["PIN"]
+      poll: 1h
+      settle: 100ms
+      when_done: {action: move, to: done/}
+      when_failed: {action: move, to: failed/}
+    record: {key: [id]}
+    sinks: [api]
+`
+
+// TestSFTP is a partner's server that is polled: the first connection, files
+// that come, a server that goes away and comes back with another host key.
+func TestSFTP(t *testing.T) {
+	t.Parallel()
+	sshd := sshdtest.Start(t)
+	s := newShop(t, sftpConfig)
+	s.write("key", sshd.Key)
+	drop := filepath.Join(s.dir, "drop")
+
+	trust := s.ask(0, "sftp", "trust", sshd.Addr)
+	for _, line := range sshd.HostKeys {
+		if !strings.Contains(trust, fmt.Sprintf("  - %q\n", line)) {
+			t.Errorf("sftp trust does not say %s:\n%s", line, trust)
+		}
+	}
+	s.fill("HOST", sshd.Addr, "USER", sshd.User, "DROP", drop, "PIN", sshd.HostKeys[0])
+	s.drop("drop", "a.csv", "id,n\n1,x\n2,y\n")
+	s.drop("drop", "bad.json", `[{"id": 3}, {"id":`)
+	if said := s.ask(0, "check", "--connect"); !strings.Contains(said, "source of pipeline acme: ok") {
+		t.Errorf("check --connect: %s", said)
+	}
+	if names := s.names("drop"); len(names) != 2 {
+		t.Errorf("check --connect left %q", names)
+	}
+	s.ask(1, "once") // one file is cut short
+	if got := s.names("drop/done"); fmt.Sprint(got) != "[a.csv]" {
+		t.Errorf("done: %q", got)
+	}
+	if got := s.names("drop/failed"); fmt.Sprint(got) != "[bad.json]" {
+		t.Errorf("failed: %q", got)
+	}
+
+	p := s.start("run")
+	p.logs("running")
+	s.drop("drop", "b.csv", "id,n\n4,x\n")
+	s.until("run-now", func() bool { return strings.Contains(s.ask(0, "status"), "acme") })
+	s.ask(0, "run-now", "-p", "acme")
+	s.arrival("b.csv", "done")
+	s.until("the move", func() bool { return fmt.Sprint(s.names("drop/done")) == "[a.csv b.csv]" })
+
+	// The server comes back with another key: nothing is read, and status says
+	// both fingerprints.
+	sshd.Kill()
+	sshd.NewHostKeys("ed25519")
+	sshd.Start()
+	s.drop("drop", "c.csv", "id,n\n5,x\n")
+	s.until("the changed host key", func() bool {
+		s.ask(0, "run-now", "-p", "acme")
+		var v struct {
+			Pipelines []struct{ State, Error string }
+		}
+		if err := json.Unmarshal([]byte(s.ask(0, "status", "--json")), &v); err != nil {
+			t.Fatal(err)
+		}
+		e := v.Pipelines[0]
+		return e.State == "error" && strings.Contains(e.Error, "has changed") && strings.Count(e.Error, "SHA256:") == 2
+	})
+	if names := s.names("drop"); fmt.Sprint(names) != "[c.csv]" {
+		t.Errorf("drop: %q", names)
+	}
+	_ = p.cmd.Process.Signal(os.Interrupt)
+	p.ends(0, 15*time.Second)
+	if strings.Contains(p.out.String(), "PRIVATE KEY") {
+		t.Error("the key is in the log")
+	}
+	s.ask(0, "audit")
+}
+
+// fill puts values into the config.
+func (s *shop) fill(pairs ...string) {
+	s.t.Helper()
+	b, err := os.ReadFile(s.config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.write("ingestd.yaml", strings.NewReplacer(pairs...).Replace(string(b)))
+}
+
+// names lists the files of a folder.
+func (s *shop) names(folder string) (names []string) {
+	s.t.Helper()
+	es, err := os.ReadDir(filepath.Join(s.dir, folder))
+	if err != nil && !os.IsNotExist(err) {
+		s.t.Fatal(err)
+	}
+	for _, e := range es {
+		if !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
