@@ -125,21 +125,26 @@ func (w *ways) methods() (m []ssh.AuthMethod, done func(), err error) {
 	return m, done, nil
 }
 
+// A questionError says that a server asked for what nobody here can answer.
+type questionError struct{ what string }
+
+func (e *questionError) Error() string { return e.what }
+
 // answer gives the password to whoever asks for something that is not to be
 // seen, once: a server that asks again did not like it.
 func (w *ways) answer() ssh.KeyboardInteractiveChallenge {
 	rounds, given := 0, false
 	return func(_, _ string, questions []string, echos []bool) ([]string, error) {
 		if rounds++; rounds > maxAsked {
-			return nil, errors.New("the server asks too many questions")
+			return nil, &questionError{"the server asks too many questions"}
 		}
 		answers := make([]string, len(questions))
 		for i := range questions {
 			if echos[i] {
-				return nil, fmt.Errorf("the server asks %.100q, and only a password can be given", questions[i])
+				return nil, &questionError{fmt.Sprintf("the server asks %.100q, and only a password can be given", questions[i])}
 			}
 			if given {
-				return nil, errors.New("the server asks for more than a password")
+				return nil, &questionError{"the server asks for more than a password, or for another one"}
 			}
 			given = true
 			answers[i] = w.password.Reveal()

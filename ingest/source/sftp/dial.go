@@ -240,8 +240,9 @@ func (h *hop) client(over net.Conn) (*ssh.Client, error) {
 // loginRefused reports whether a handshake failed because of who we are. The
 // library has no type for it.
 func loginRefused(err error) bool {
+	var asked *questionError
 	text := err.Error()
-	return strings.Contains(text, "unable to authenticate") || strings.Contains(text, "uthentication failures") ||
+	return errors.As(err, &asked) || strings.Contains(text, "unable to authenticate") || strings.Contains(text, "uthentication failures") ||
 		strings.Contains(text, "disconnect, reason 2:") || strings.Contains(text, "disconnect, reason 14:")
 }
 

@@ -53,7 +53,7 @@ func Start(t testing.TB, extra ...string) *Server {
 		t.Fatal(err)
 	}
 	s := &Server{t: t, User: me.Username, dir: t.TempDir(), extra: extra}
-	s.Key = s.write("user_key", newKey(t, "ed25519"))
+	s.Key = s.write("user_key", NewKey(t, "ed25519"))
 	s.KeyFile = filepath.Join(s.dir, "user_key")
 	signer, err := ssh.ParsePrivateKey([]byte(s.Key))
 	if err != nil {
@@ -87,7 +87,7 @@ func (s *Server) NewHostKeys(types ...string) {
 		os.Remove(filepath.Join(s.dir, "host_"+old))
 	}
 	for _, typ := range types {
-		signer, err := ssh.ParsePrivateKey([]byte(s.write("host_"+typ, newKey(s.t, typ))))
+		signer, err := ssh.ParsePrivateKey([]byte(s.write("host_"+typ, NewKey(s.t, typ))))
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -286,8 +286,8 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// newKey makes a private key in OpenSSH's format.
-func newKey(t testing.TB, typ string) string {
+// NewKey makes a private key of a type (ed25519, ecdsa, rsa) in OpenSSH's format.
+func NewKey(t testing.TB, typ string) string {
 	t.Helper()
 	var (
 		key crypto.PrivateKey
