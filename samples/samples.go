@@ -14,15 +14,17 @@ import (
 	"path"
 )
 
-//go:embed ingestd.yaml quickstart.yaml sftp-drop.yaml systemd in expected alerts
+//go:embed ingestd.yaml quickstart.yaml sftp.yaml sftp-drop.yaml systemd in expected alerts
 var files embed.FS
 
 // FS is all of it, by path within this directory.
 func FS() fs.FS { return files }
 
-// Starter is the starter config, Quickstart the one that reads all inputs.
+// Starter is the starter config, Quickstart the one that reads all inputs, SFTP
+// one that polls a partner's server.
 func Starter() []byte    { return read("ingestd.yaml") }
 func Quickstart() []byte { return read("quickstart.yaml") }
+func SFTP() []byte       { return read("sftp.yaml") }
 
 // SFTPDrop is a config with the built-in SFTP server.
 func SFTPDrop() []byte { return read("sftp-drop.yaml") }

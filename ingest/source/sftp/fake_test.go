@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ingestd/ingest"
+	"ingestd/ingest/source"
 	"ingestd/ingest/source/sftp/sshdtest"
 
 	"github.com/pkg/sftp"
@@ -237,6 +238,27 @@ func (f *fake) rig(t *testing.T, edit func(*Options)) *rig {
 			edit(o)
 		}
 	})
+}
+
+// list lists the fake's folder with other bounds.
+func (f *fake) list(t *testing.T, set func(*lister)) (n int, capped bool) {
+	t.Helper()
+	r := f.rig(t, nil)
+	err := r.src.pool.using(t.Context(), func(c *conn) error {
+		filter, err := source.NewFilter(source.Rules{})
+		if err != nil {
+			return err
+		}
+		l := r.src.lister(c, filter)
+		set(l)
+		err = l.List(t.Context(), func(source.Entry) error { n++; return nil })
+		capped = l.capped
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return n, capped
 }
 
 var errNo = errors.New("no")

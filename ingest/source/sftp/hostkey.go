@@ -49,7 +49,7 @@ func newHostKeys(addr string, p Pins, legacy bool) (*hostKeys, error) {
 	var errs []error
 	for i, line := range p.Keys {
 		if err := h.pin(line); err != nil {
-			errs = append(errs, fmt.Errorf("host_keys: line %d: %w", i+1, err))
+			errs = append(errs, fmt.Errorf("host_keys: line %d %w", i+1, err))
 		}
 	}
 	if len(errs) == 0 && len(h.keys) == 0 && len(h.cas) == 0 && p.File == "" {
@@ -74,7 +74,7 @@ func (h *hostKeys) pin(line string) error {
 	}
 	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(fields[0] + " " + fields[1]))
 	if err != nil {
-		return fmt.Errorf("is no host key: %w", err)
+		return errors.New("is no host key: what comes after its type is cut short or misspelt")
 	}
 	if hosts != "" && !matchHosts(hosts, h.addr) {
 		return nil
@@ -87,7 +87,7 @@ func (h *hostKeys) pin(line string) error {
 	case "@revoked":
 		h.revoked = append(h.revoked, key.Marshal())
 	default:
-		return fmt.Errorf("%s is neither @cert-authority nor @revoked", marker)
+		return fmt.Errorf("begins with %s, which is neither @cert-authority nor @revoked", marker)
 	}
 	return nil
 }

@@ -3,8 +3,8 @@ package sftp
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -278,9 +278,7 @@ func (r *rig) names(rel string) (names []string) {
 
 // content is n bytes that differ from those of another seed.
 func content(seed, n int) []byte {
-	b := make([]byte, 0, n+64)
-	for i := 0; len(b) < n; i++ {
-		b = fmt.Appendf(b, "%d,%d,%x\n", seed, i, uint32(i*2654435761+seed))
-	}
-	return b[:n]
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}).Read(b)
+	return b
 }

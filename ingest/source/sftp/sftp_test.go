@@ -195,7 +195,7 @@ func TestStalls(t *testing.T) {
 			t.Parallel()
 			proxy := sshdtest.NewProxy(t, sshd.Addr)
 			r := newRigOn(t, sshd, func(o *Options) {
-				o.Server.Host, o.Server.Timeout, o.Concurrency = proxy.Addr, 700*time.Millisecond, 1
+				o.Server.Host, o.Server.Timeout, o.Concurrency = proxy.Addr, 1500*time.Millisecond, 1
 			})
 			r.put("a.csv", content(3, 1<<20))
 			proxy.StallAfter(tt.bytes)
@@ -214,7 +214,7 @@ func TestStalls(t *testing.T) {
 
 // The server's processes stand still while its sockets stay open.
 func TestStallsReaddir(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.Server.Timeout = 700 * time.Millisecond })
+	r := newRig(t, func(o *Options) { o.Server.Timeout = 1500 * time.Millisecond })
 	stop := r.run()
 	r.state(func(states []error, _ []*source.Problem) bool { return len(states) == 1 && states[0] == nil })
 	goOn := r.sshd.Stop()
@@ -275,6 +275,7 @@ func TestHostKeyChanged(t *testing.T) {
 func TestPins(t *testing.T) {
 	sshd := sshdtest.Start(t)
 	other := sshdtest.Start(t)
+	sshd.NewHostKeys("ed25519", "ecdsa", "rsa")
 	ca, certLine := hostCA(t, sshd)
 	for _, tt := range []struct {
 		name string
@@ -387,57 +388,28 @@ func TestPutAwayRefused(t *testing.T) {
 }
 
 func TestManyFiles(t *testing.T) {
-	if testing.Short() {
-		t.Skip("25,000 files")
-	}
-	r := newRig(t, nil)
+	f := newFake(t, nil)
 	for i := range 25_000 {
-		if err := os.WriteFile(filepath.Join(r.dir, fmt.Sprintf("order-%08d.csv", i)), nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		f.put(fmt.Sprintf("order-%08d.csv", i), nil)
 	}
-	n := 0
-	err := r.src.pool.using(t.Context(), func(c *conn) error {
-		f, err := source.NewFilter(source.Rules{})
-		if err != nil {
-			return err
-		}
-		return r.src.lister(c, f).List(t.Context(), func(source.Entry) error { n++; return nil })
-	})
-	if err != nil || n != 25_000 {
-		t.Errorf("listed %d files, %v", n, err)
+	if n, capped := f.list(t, func(*lister) {}); n != 25_000 || capped {
+		t.Errorf("listed %d files, cut off: %v", n, capped)
 	}
 }
 
 // A listing that is too long is cut off, and what came is used.
 func TestListingCapped(t *testing.T) {
-	r := newRig(t, nil)
+	f := newFake(t, nil)
 	for i := range 3000 {
-		r.put(fmt.Sprintf("order-%08d.csv", i), nil)
+		f.put(fmt.Sprintf("order-%08d.csv", i), nil)
 	}
-	for _, tt := range []struct {
-		name string
-		set  func(*lister)
-	}{
-		{"names", func(l *lister) { l.left = 100 }},
-		{"bytes", func(l *lister) { l.bytes = 100 << 10 }},
+	for _, set := range []func(*lister){
+		func(l *lister) { l.left = 100 },
+		func(l *lister) { l.bytes = 100 << 10 },
+		func(l *lister) { l.bytes, f.endless = 1<<20, true },
 	} {
-		n := 0
-		err := r.src.pool.using(t.Context(), func(c *conn) error {
-			f, err := source.NewFilter(source.Rules{})
-			if err != nil {
-				return err
-			}
-			l := r.src.lister(c, f)
-			tt.set(l)
-			err = l.List(t.Context(), func(source.Entry) error { n++; return nil })
-			if !l.capped {
-				t.Errorf("%s: not cut off", tt.name)
-			}
-			return err
-		})
-		if err != nil || n == 0 || n >= 3000 {
-			t.Errorf("%s: listed %d files, %v", tt.name, n, err)
+		if n, capped := f.list(t, set); n == 0 || !capped {
+			t.Errorf("listed %d files, cut off: %v", n, capped)
 		}
 	}
 }

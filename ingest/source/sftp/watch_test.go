@@ -5,8 +5,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"ingestd/ingest/source"
 )
 
 // What counts as progress: answers, and bytes that are more than a trickle.
@@ -125,26 +123,5 @@ func TestFirstListing(t *testing.T) {
 	s.o.Next = func(time.Time) time.Time { return time.Time{} }
 	if got := s.following(now); got.Before(now.AddDate(1, 0, 0)) {
 		t.Errorf("never again: %v", got)
-	}
-}
-
-// A server that lists without end.
-func TestEndlessListing(t *testing.T) {
-	f := newFake(t, nil)
-	f.put("a.csv", nil)
-	f.endless = true
-	r := f.rig(t, nil)
-	n := 0
-	err := r.src.pool.using(t.Context(), func(c *conn) error {
-		filter, err := source.NewFilter(source.Rules{})
-		if err != nil {
-			return err
-		}
-		l := r.src.lister(c, filter)
-		l.bytes = 1 << 20
-		return l.List(t.Context(), func(source.Entry) error { n++; return nil })
-	})
-	if err != nil || n == 0 {
-		t.Errorf("%d names, %v", n, err)
 	}
 }

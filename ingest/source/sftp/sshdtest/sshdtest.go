@@ -60,7 +60,7 @@ func Start(t testing.TB, extra ...string) *Server {
 		t.Fatal(err)
 	}
 	s.write("authorized_keys", string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
-	s.NewHostKeys("ed25519", "ecdsa", "rsa")
+	s.NewHostKeys("ed25519", "ecdsa")
 	t.Cleanup(s.Kill)
 	s.Start()
 	return s
