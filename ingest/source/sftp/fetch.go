@@ -132,13 +132,19 @@ func (f *fetch) run(ctx context.Context) error {
 		return err
 	}
 	err := f.read(ctx, file)
-	if cerr := f.c.ask("close", file.Close); err == nil && lost(cerr) {
-		err = cerr
-	}
-	if err == nil {
-		err = f.same()
-	}
 	if err != nil {
+		f.c.ask("close", file.Close)
+		return err
+	}
+	// Both at once: for small files the way to the server is all that costs.
+	var closing sync.WaitGroup
+	closing.Go(func() { err = f.c.ask("close", file.Close) })
+	same := f.same()
+	closing.Wait()
+	switch {
+	case same != nil:
+		return same
+	case lost(err):
 		return err
 	}
 	return f.commit()
@@ -188,18 +194,7 @@ func (f *fetch) read(ctx context.Context, file *sftp.File) error {
 	if f.s.o.Mailbox {
 		return f.inOrder(file)
 	}
-	if err := f.pieces(ctx, file); err != nil {
-		return err
-	}
-	// There must be nothing behind the last byte.
-	n, err := f.at(file, make([]byte, 1), f.e.Size)
-	if err != nil {
-		return err
-	}
-	if n > 0 {
-		return &sizeError{f.e.Size + 1, f.e.Size}
-	}
-	return nil
+	return f.pieces(ctx, file)
 }
 
 // at reads len(p) bytes at off; fewer only at the end of the file.
@@ -243,6 +238,14 @@ func (f *fetch) pieces(ctx context.Context, file *sftp.File) error {
 	var wg sync.WaitGroup
 	for range min(left, ahead) {
 		wg.Go(func() { p.work(ctx, file) })
+	}
+	// There must be nothing behind the last byte.
+	n, err := f.at(file, make([]byte, 1), f.e.Size)
+	if err == nil && n > 0 {
+		err = &sizeError{f.e.Size + 1, f.e.Size}
+	}
+	if err != nil {
+		p.fail(err)
 	}
 	wg.Wait()
 	return p.err
@@ -292,15 +295,22 @@ func (p *pieces) claim(ctx context.Context) (off int64, n int, ok bool) {
 	return off, n, true
 }
 
-func (p *pieces) settle(off int64, err error) {
+// fail notes the first error, after which no chunk is handed out.
+func (p *pieces) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+func (p *pieces) settle(off int64, err error) {
 	if err != nil {
-		if p.err == nil {
-			p.err = err
-		}
+		p.fail(err)
 		return
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	part := p.f.part
 	p.done[off] = true
 	for p.done[part.through] {
