@@ -126,3 +126,56 @@ func (s *shop) names(folder string) (names []string) {
 	}
 	return names
 }
+
+// TestSFTPKilled kills the daemon, and the server, again and again: in the end
+// each record was taken once, and each file is where it belongs.
+func TestSFTPKilled(t *testing.T) {
+	t.Parallel()
+	sshd := sshdtest.Start(t)
+	s := newShop(t, strings.NewReplacer("poll: 1h", "poll: 1s", "settle: 100ms", "settle: 50ms").Replace(sftpConfig))
+	s.write("key", sshd.Key)
+	s.fill("HOST", sshd.Addr, "USER", sshd.User, "DROP", filepath.Join(s.dir, "drop"), "PIN", sshd.HostKeys[0])
+	const files, records = 60, 50
+	var ids, names []string
+	for f := range files {
+		var b strings.Builder
+		b.WriteString("id,n\n")
+		for r := range records {
+			id := fmt.Sprintf("r%d", f*records+r)
+			ids = append(ids, id)
+			fmt.Fprintf(&b, "%s,x\n", id)
+		}
+		names = append(names, fmt.Sprintf("f%02d.csv", f))
+		s.drop("drop", names[f], b.String())
+	}
+	for round := range 6 {
+		p := s.start("run")
+		for range 40 { // until some files more are through, or nothing happens any more
+			if len(s.names("drop/done")) >= (round+1)*files/8 {
+				break
+			}
+			time.Sleep(25 * time.Millisecond)
+		}
+		if round%2 == 1 {
+			sshd.Kill()
+			sshd.Start()
+		}
+		_ = p.cmd.Process.Kill()
+		<-p.done
+	}
+	s.ask(0, "once")
+	if got := s.names("drop/done"); fmt.Sprint(got) != fmt.Sprint(names) {
+		t.Errorf("done: %q", got)
+	}
+	if got := s.names("drop"); len(got) > 0 {
+		t.Errorf("left: %q", got)
+	}
+	verdict, err := s.target.Judge(ids)
+	if err != nil || !verdict.OK() {
+		t.Errorf("the target: %v, %v", verdict, err)
+	}
+	s.ask(0, "audit")
+	if spooled := s.names("state/spool"); len(spooled) > 0 {
+		t.Errorf("the spool holds %q", spooled)
+	}
+}
