@@ -79,7 +79,7 @@ func Connect(ctx context.Context, cfg *config.Config, version string) iter.Seq[C
 
 // connection is the result of one try.
 func connection(ctx context.Context, what string, f func(context.Context) (string, error)) Connection {
-	ctx, cancel := context.WithTimeout(ctx, connectWithin)
+	ctx, cancel := context.WithTimeoutCause(ctx, connectWithin, fmt.Errorf("not done within %v", connectWithin))
 	defer cancel()
 	note, err := f(ctx)
 	c := Connection{What: what, Note: note}

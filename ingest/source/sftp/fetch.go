@@ -25,6 +25,9 @@ const (
 	ahead = 64
 	// worthwhile is how much of a file must be there to be gone on with.
 	worthwhile = 1 << 20
+	// maxPartials bounds the files that are kept so: a server may break off at
+	// each that it has.
+	maxPartials = 16
 )
 
 // Why a file was not fetched, beside what the server refuses.
@@ -79,7 +82,7 @@ func (ps partials) keep(p *partial) {
 	if p == nil {
 		return
 	}
-	if p.through < worthwhile {
+	if p.through < worthwhile || len(ps) >= maxPartials {
 		p.w.Abort()
 		return
 	}

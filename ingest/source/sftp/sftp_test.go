@@ -463,3 +463,48 @@ func TestRunNow(t *testing.T) {
 		t.Errorf("origin %q", got[0].Origin)
 	}
 }
+
+// A connection that died while nobody used it is noticed, and not used again.
+func TestIdleConnectionDies(t *testing.T) {
+	sshd := sshdtest.Start(t)
+	proxy := sshdtest.NewProxy(t, sshd.Addr)
+	r := newRigOn(t, sshd, func(o *Options) {
+		o.Server.Host, o.Server.Timeout, o.Poll = proxy.Addr, 1500*time.Millisecond, time.Hour
+	})
+	r.run()
+	r.state(func(states []error, _ []*source.Problem) bool { return len(states) == 1 && states[0] == nil })
+	proxy.StallAfter(0)
+	for {
+		r.src.pool.mu.Lock()
+		dead := len(r.src.pool.idle) == 1 && r.src.pool.idle[0].dead()
+		r.src.pool.mu.Unlock()
+		if dead {
+			break
+		}
+		sleep(t.Context(), 10*time.Millisecond, nil)
+	}
+	proxy.Resume()
+	r.put("a.csv", []byte("x"))
+	r.src.RunNow()
+	r.in.wait(t, 1)
+}
+
+// A folder that may not be listed is the source's trouble until it may.
+func TestFolderMissing(t *testing.T) {
+	r := newRig(t, nil)
+	away := r.dir + ".away"
+	if err := os.Rename(r.dir, away); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.sweep(); err == nil || !strings.Contains(err.Error(), "list sftp://") {
+		t.Errorf("Sweep: %v", err)
+	}
+	r.run()
+	r.state(func(states []error, _ []*source.Problem) bool { return len(states) > 0 && states[len(states)-1] != nil })
+	if err := os.Rename(away, r.dir); err != nil {
+		t.Fatal(err)
+	}
+	r.put("a.csv", []byte("x"))
+	r.src.RunNow()
+	r.in.wait(t, 1)
+}

@@ -209,8 +209,8 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
-// Stop halts the sessions, so that they are silent but alive; the returned
-// function lets them go on.
+// Stop halts the sessions that there are, so that they are silent but alive; the
+// returned function lets them go on.
 func (s *Server) Stop() (goOn func()) {
 	family := descendants(s.cmd.Process.Pid)
 	for _, pid := range family {
@@ -230,14 +230,6 @@ func (s *Server) Log() string {
 		s.t.Fatal(err)
 	}
 	return string(b)
-}
-
-// Sessions is how many processes serve somebody now.
-func (s *Server) Sessions() int {
-	if s.cmd == nil {
-		return 0
-	}
-	return len(descendants(s.cmd.Process.Pid))
 }
 
 func (s *Server) write(name, text string) string {
