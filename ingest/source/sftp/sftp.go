@@ -15,8 +15,8 @@
 //   - What is handed over is durable in the spool. The server's file stays as
 //     it is until the arrival's last outcome is on disk; then it is moved or
 //     deleted if it is still the very file that was read, as far as size and
-//     mtime tell. A move never overwrites what stands there and deletes nothing
-//     first.
+//     mtime tell. A move goes to a name that was free right before, and deletes
+//     nothing first.
 //   - What the server says is not believed: listings are bounded in time,
 //     bytes and names, a name must be one element without control bytes, links
 //     and devices are never opened.
