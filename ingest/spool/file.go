@@ -54,6 +54,15 @@ func (w *Writer) WriteAt(p []byte, off int64) (int, error) { return w.f.WriteAt(
 // ReadAt reads back what was written.
 func (w *Writer) ReadAt(p []byte, off int64) (int, error) { return w.f.ReadAt(p, off) }
 
+// Sync brings what was written so far to disk. After an error the file is to be
+// aborted: the system may not tell of it again.
+func (w *Writer) Sync() error {
+	if err := w.f.Sync(); err != nil {
+		return fmt.Errorf("sync a spool file: %w", err)
+	}
+	return nil
+}
+
 // Stamp gives the file another mtime: that of what it is a copy of. It is the
 // last thing before Commit.
 func (w *Writer) Stamp(mtime time.Time) error {

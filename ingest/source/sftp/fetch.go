@@ -25,6 +25,9 @@ const (
 	ahead = 64
 	// worthwhile is how much of a file must be there to be gone on with.
 	worthwhile = 1 << 20
+	// flushEvery is how much of a file comes until it is brought to disk, beside
+	// the fetch, so that its end need not wait for all of it.
+	flushEvery = 32 << 20
 	// maxPartials bounds the files that are kept so: a server may break off at
 	// each that it has.
 	maxPartials = 16
@@ -236,7 +239,16 @@ func (f *fetch) agrees(file *sftp.File) (bool, error) {
 // pieces reads the file in chunks, many at once, and writes each where it
 // belongs.
 func (f *fetch) pieces(ctx context.Context, file *sftp.File) error {
-	p := &pieces{f: f, next: f.part.through, done: map[int64]bool{}}
+	p := &pieces{f: f, next: f.part.through, done: map[int64]bool{}, flush: make(chan struct{}, 1)}
+	var flushing sync.WaitGroup
+	flushing.Go(func() {
+		for range p.flush {
+			// An error must not be lost: the system tells of it once.
+			if err := f.part.w.Sync(); err != nil {
+				p.fail(&localError{err})
+			}
+		}
+	})
 	left := (f.e.Size - p.next + chunk - 1) / chunk
 	var wg sync.WaitGroup
 	for range min(left, ahead) {
@@ -251,6 +263,8 @@ func (f *fetch) pieces(ctx context.Context, file *sftp.File) error {
 		p.fail(err)
 	}
 	wg.Wait()
+	close(p.flush)
+	flushing.Wait()
 	return p.err
 }
 
@@ -261,6 +275,8 @@ type pieces struct {
 	next int64          // the first byte that nobody reads yet
 	done map[int64]bool // chunks behind part.through that are there
 	err  error
+
+	flush chan struct{}
 }
 
 func (p *pieces) work(ctx context.Context, file *sftp.File) {
@@ -316,9 +332,16 @@ func (p *pieces) settle(off int64, err error) {
 	defer p.mu.Unlock()
 	part := p.f.part
 	p.done[off] = true
+	flushed := part.through / flushEvery
 	for p.done[part.through] {
 		delete(p.done, part.through)
 		part.through = min(part.through+chunk, p.f.e.Size)
+	}
+	if part.through/flushEvery > flushed {
+		select {
+		case p.flush <- struct{}{}:
+		default:
+		}
 	}
 }
 
