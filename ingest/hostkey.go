@@ -30,3 +30,12 @@ func (e *HostKeyError) Error() string {
 	return fmt.Sprintf("host key of %s has changed: it shows %s, pinned is %s; nothing was read; %s, and change host_keys only if it is the same",
 		e.Host, e.Got, strings.Join(e.Want, ", "), ask)
 }
+
+// As makes it a Trouble, so that alerts are told of it as what it is.
+func (e *HostKeyError) As(target any) bool {
+	t, ok := target.(**Trouble)
+	if ok {
+		*t = &Trouble{Kind: TroubleHostKey, Err: e}
+	}
+	return ok
+}
