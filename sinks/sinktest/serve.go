@@ -1,6 +1,7 @@
 package sinktest
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -21,7 +23,9 @@ func (t *Target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.control(w, r)
 		return
 	}
-	defer t.count.enter()()
+	leave := sync.OnceFunc(t.count.enter())
+	defer leave()
+	w = parting{w, leave}
 	s, step := t.next()
 	req := request{key: r.Header.Get("Idempotency-Key"), pipeline: r.Header.Get("X-Ingestd-Pipeline")}
 	if t.tooEarly(req.pipeline) {
@@ -60,6 +64,23 @@ func (t *Target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// The journal is what everything is judged by.
 		panic(fmt.Sprintf("sinktest: journal: %v", err))
 	}
+}
+
+// A parting writer ends a request when its answer begins: its sender may send the
+// next one before this one's handler is done.
+type parting struct {
+	http.ResponseWriter
+	leave func()
+}
+
+func (p parting) WriteHeader(status int) {
+	p.leave()
+	p.ResponseWriter.WriteHeader(status)
+}
+
+func (p parting) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	p.leave()
+	return http.NewResponseController(p.ResponseWriter).Hijack()
 }
 
 // take decides about a request whose body was read.

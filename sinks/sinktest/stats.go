@@ -18,7 +18,7 @@ type Stats struct {
 	Early       int64            `json:"early"`    // requests of a pipeline before its Retry-After was over
 	Bytes       int64            `json:"bytes"`    // of bodies, unpacked
 	Connections int64            `json:"connections"`
-	Peak        int64            `json:"peak"`    // most requests at once
+	Peak        int64            `json:"peak"`    // most requests at once that had no answer yet
 	Answers     map[string]int64 `json:"answers"` // "status 503", "reset", … → how many
 }
 
