@@ -32,6 +32,7 @@ pipelines:
   orders:
     source: {type: dir, path: drop, settle: 0s, proof: {sidecar: "{name}.sha256", trailer: '^END (?P<count>\d+)$'}, when_done: {action: move, to: done/}, when_failed: {action: move, to: failed/}}
     record: {key: [id], on_invalid: reject_file, bad_limit: 100%%}
+    receipt: {dir: receipts}
     sinks: [api]
 `, r.target.URL)
 	if err := os.WriteFile(r.path("ingestd.yaml"), []byte(config), 0o600); err != nil {

@@ -80,7 +80,13 @@ type rack struct {
 
 	files   int
 	perFile int
-	next    int             // id
+	next    int // id
+	mix     mix
+	extras  []*extra
+	born    time.Time
+	closed  bool           // the mix's hours
+	rank    map[string]int // of ids, as they were dropped first
+
 	ids     map[string]bool // the target is to have
 	dropped map[string]bool // all
 	refused map[string]bool // the target refuses
@@ -90,7 +96,13 @@ type rack struct {
 // before and after it took a request, hangs, answers by half, and refuses some
 // ids. Files have perFile records.
 func newRack(t *testing.T, within time.Duration, perFile int, seed uint64) *rack {
+	return newMixedRack(t, within, perFile, seed, mix{})
+}
+
+// newMixedRack is newRack with more sinks.
+func newMixedRack(t *testing.T, within time.Duration, perFile int, seed uint64, m mix) *rack {
 	r := &rack{
+		mix: m, born: time.Now(), rank: map[string]int{},
 		t: t, rnd: rand.New(rand.NewPCG(seed, 2)), dir: t.TempDir(), perFile: perFile, binary: os.Args[0],
 		ids: map[string]bool{}, dropped: map[string]bool{}, refused: map[string]bool{},
 	}
@@ -114,6 +126,7 @@ func newRack(t *testing.T, within time.Duration, perFile int, seed uint64) *rack
 		{P: 0.002, Step: sinktest.Step{Do: sinktest.Hang}},
 	}}
 	r.spawn(seed)
+	r.add(seed)
 	if err := os.Mkdir(r.path("drop"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -152,12 +165,12 @@ sinks:
     batch: {max_records: %d}
     retry: {initial: 5ms, max: 200ms}
   copy: {type: file, path: "out/{pipeline}.ndjson", batch: {max_records: %d}}
-pipelines:
+%spipelines:
   orders:
     source: {type: dir, path: drop, settle: 0s}
     record: {key: [id]%s}
-    sinks: [api, copy]
-`, r.target.URL, records, records*7/10, fields)
+    sinks: [%s]
+%s`, r.target.URL, records, records*7/10, r.moreSinks(variant), fields, strings.Join(r.sinkNames(), ", "), r.moreKeys())
 	if err := os.WriteFile(r.path("new.yaml"), []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
@@ -171,7 +184,11 @@ pipelines:
 func (r *rack) drop() {
 	r.t.Helper()
 	var sb strings.Builder
-	sb.WriteString("id,name,note\n")
+	header, row := "id,name,note\n", "r%d,name %d,\"a, note\"\n"
+	if r.mix.order {
+		header, row = "id,name,customer\n", "r%d,name %d,c%d\n"
+	}
+	sb.WriteString(header)
 	for i := range r.perFile {
 		id := r.next
 		r.next++
@@ -182,13 +199,24 @@ func (r *rack) drop() {
 		if r.dropped[name] = true; !r.refused[name] {
 			r.ids[name] = true
 		}
-		fmt.Fprintf(&sb, "r%d,name %d,\"a, note\"\n", id, id)
+		if r.mix.order {
+			fmt.Fprintf(&sb, row, id, id, customerOf(id))
+		} else {
+			fmt.Fprintf(&sb, row, id, id)
+		}
+		r.expect(name)
 	}
 	name := fmt.Sprintf("f%d.csv", r.files)
 	r.files++
 	tmp := r.path("drop/." + name)
 	if err := os.WriteFile(tmp, []byte(sb.String()), 0o600); err != nil {
 		r.t.Fatal(err)
+	}
+	if r.mix.order { // a tick of the clock is too long to tell files apart
+		at := r.born.Add(time.Duration(r.files) * time.Millisecond)
+		if err := os.Chtimes(tmp, at, at); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 	if err := os.Rename(tmp, r.path("drop/"+name)); err != nil {
 		r.t.Fatal(err)
@@ -276,6 +304,7 @@ func (r *rack) judge(what string) {
 	if !verdict.OK() {
 		t.Errorf("the target: %v", verdict)
 	}
+	r.judgeMix()
 	copied(t, r.path("out/orders.ndjson"), r.dropped)
 	cmd, out := r.command("audit")
 	if err := cmd.Run(); err != nil {
@@ -301,18 +330,19 @@ func TestTorture(t *testing.T) {
 	t.Parallel()
 	kills := knob(t, "TORTURE_KILLS", 12)
 	seed := uint64(knob(t, "TORTURE_SEED", 1))
-	r := newRack(t, time.Duration(knob(t, "TORTURE_MINUTES", 8))*time.Minute, knob(t, "TORTURE_RECORDS", 3000), seed)
-	points := pipeline.Points()
+	m := mixOf(seed)
+	r := newMixedRack(t, time.Duration(knob(t, "TORTURE_MINUTES", 8))*time.Minute, knob(t, "TORTURE_RECORDS", 3000), seed, m)
 	at := map[string]int{}
 	begun := time.Now()
 	for kill := range kills {
-		for r.backlog() < 2 {
+		points, late := r.weather()
+		for fresh := late < usualLate; r.backlog() < 2 || fresh; fresh = false {
 			r.drop()
 		}
 		r.settings(r.rnd.IntN(3))
 		env := []string{clockBy + "=" + []string{"", "40h", "-40h", "5m"}[r.rnd.IntN(4)]}
 		var meanwhile func(int)
-		after := 10 * time.Second
+		after := late
 		point := "at random"
 		if kill%2 == 0 {
 			p := points[kill/2%len(points)]
@@ -343,8 +373,9 @@ func TestTorture(t *testing.T) {
 			fmt.Fprintf(os.Stderr, "torture: %d of %d kills in %s, %d files\n", kill+1, kills, time.Since(begun).Round(time.Second), r.files)
 		}
 	}
+	r.fair()
 	r.finish()
-	r.judge(fmt.Sprintf("%d kills (%s), seed %d, %s", kills, counted(at), seed, time.Since(begun).Round(time.Second)))
+	r.judge(fmt.Sprintf("%d kills (%s), seed %d (%s), %s", kills, counted(at), seed, m, time.Since(begun).Round(time.Second)))
 }
 
 // counted is a map of counts for people.

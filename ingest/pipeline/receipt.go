@@ -61,8 +61,10 @@ func (e *Engine) report1(ctx context.Context, id int64) error {
 		return err
 	}
 	again := r.Written > 0
+	e.reach(BeforeReceipt)
 	err = e.write(ctx, r)
 	if err == nil {
+		e.reach(AfterReceipt)
 		what := "receipt written: "
 		if again {
 			what = "receipt brought up to date: "

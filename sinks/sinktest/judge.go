@@ -64,6 +64,24 @@ func JudgeJournal(path string, expect []string) (Verdict, error) {
 	return b.judge(expect), nil
 }
 
+// JournalIDs returns the ids that a journal says were accepted, in the order of
+// their requests.
+func JournalIDs(path string) (ids []string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := &book{keys: make(map[string]*entry)}
+	if _, err := b.load(f); err != nil {
+		return nil, fmt.Errorf("journal %s: %w", path, err)
+	}
+	for _, k := range b.order {
+		ids = append(ids, splitIDs(b.keys[k].ids)...)
+	}
+	return ids, nil
+}
+
 func (b *book) judge(expect []string) Verdict {
 	b.mu.Lock()
 	defer b.mu.Unlock()
