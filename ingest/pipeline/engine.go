@@ -215,8 +215,12 @@ func (e *Engine) begin(ctx context.Context) (next time.Time, changed <-chan stru
 	}
 	for i := 0; i < len(e.todo) && e.reading < e.limit && ctx.Err() == nil; {
 		id := e.todo[i]
-		if e.overtakes(id) || e.mixes(id) {
+		if e.overtakes(id) {
 			break
+		}
+		if e.mixes(id) {
+			i++ // the one that it waits for may come behind it
+			continue
 		}
 		if _, on := e.runs[id]; on {
 			i++ // its last run is about to end

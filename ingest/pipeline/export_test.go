@@ -11,3 +11,6 @@ func (p *Pool) Used() int64 {
 
 // LaneOf is the lane of a record with one field.
 func LaneOf(s *SinkPlan, f ingest.Field) int { return s.laneOf(&item{fields: []ingest.Field{f}}) }
+
+// Parked is how many loads of a sink's gave their room back.
+func (e *Engine) Parked(sink string) int { return int(e.queue(sink).parked.Load()) }

@@ -239,6 +239,8 @@ func (e *Engine) anew(ctx context.Context, a *ingest.Arrival, sub *subject, lett
 		}
 		c.Verdicts = v.Take()
 		for _, l := range loads {
+			// Others of the claim may go to another sink, or be in another lane.
+			l.Members = members(l.env.Records)
 			l.mint(e.seed(), c.Letters[0])
 			if err := e.place(ctx, l); err != nil {
 				return err

@@ -74,7 +74,7 @@ func (q *queue) mixed(l *load, m *ingest.Mixed) {
 	if tried.IsZero() {
 		tried = now
 	}
-	d := l.deal(m, q.o.GiveUpAfter > 0 && now.Sub(tried) >= q.o.GiveUpAfter)
+	d := l.deal(m, q.o.GiveUpAfter > 0 && q.tried(tried, now) >= q.o.GiveUpAfter)
 	s := &ingest.Settlement{Batch: l.Batch, State: ingest.BatchMixed, Attempts: l.Attempts, Status: m.Answer.Status, Answer: m.Answer.Body}
 	switch {
 	case len(d.rest) > 0:
@@ -124,22 +124,23 @@ func (q *queue) remain(l *load, m *ingest.Mixed, d deal, s *ingest.Settlement, t
 	}
 	// The rest takes the whole's place, its room and its memory.
 	rest.held, l.held = l.held, 0
-	rest.free = l.free
+	rest.free, rest.parked = l.free, l.parked
 	if l.replay == nil || l.origin != nil {
 		q.e.discard(l)
 	}
 	l.release()
-	q.e.moving()
 	if d.taken+d.had+len(d.dead) == 0 {
 		q.failed(rest, b)
 		return
 	}
 	// The sink works: one record that has to wait keeps nobody waiting.
 	q.landed(nil)
+	q.e.moving()
 	rest.fails++
 	rest.due = b.until
 	stays := time.Until(b.until) <= memoryWait
 	q.mu.Lock()
+	q.blame(rest, b.reason, time.Now())
 	if b.silence && b.until.After(q.silence) {
 		q.silence = b.until
 	}

@@ -1,0 +1,169 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ingestd/ingest"
+	"ingestd/ingest/pipeline"
+)
+
+// notOne does not take the batch with an id, and takes all others.
+func notOne(bad string) func(*ingest.Request, []string) (ingest.Answer, error) {
+	return func(r *ingest.Request, ids []string) (ingest.Answer, error) {
+		if slices.Contains(ids, bad) {
+			return down(r, ids)
+		}
+		return ingest.Answer{}, nil
+	}
+}
+
+// notNow takes all records but one, one by one.
+func notNow(tg *target) func(*ingest.Request, []string) (ingest.Answer, error) {
+	return each(tg, func(id string) ingest.RecordAnswer {
+		if id == "100" {
+			return fate(ingest.FateAgain, 503)
+		}
+		return fate(ingest.FateDelivered, 200)
+	})
+}
+
+// The time of a pause is not a record's that is to be sent again, either.
+func TestPauseIsNoPatience(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tg := newTarget()
+		tg.answer = notNow(tg)
+		b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg, RetryInitial: time.Second, RetryMax: 10 * time.Minute, GiveUpAfter: time.Hour})
+		e, stop := b.daemon(b.file("a.csv", numbers(0, 1000)))
+		until(t, "the others", func() bool { return tg.count() == 999 })
+		time.Sleep(20 * time.Minute)
+		e.PauseSink("s", "paused by hand", time.Now(), time.Time{})
+		time.Sleep(5 * time.Hour)
+		resumed := time.Now()
+		e.ResumeSink("s", resumed)
+		b.ended(1)
+		if took := time.Since(resumed); took < 30*time.Minute {
+			t.Errorf("given up %s after the pause", took)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		b.is(1, ingest.Done, ingest.Counts{Records: 1000, Delivered: 999, Dead: 1})
+		b.audit()
+	})
+}
+
+// Batches that were parked behind a lane's and are answered record by record
+// afterwards give their places back.
+func TestParkedAndMixed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tg := newTarget()
+		tg.answer = notOne("100")
+		b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg, RetryInitial: 500 * time.Millisecond, RetryMax: time.Minute})
+		ordered(b, 0, 4)
+		b.plan.Sinks[0].MaxRecords = 50
+		e, stop := b.daemon()
+		ids := b.accept(e, b.file("a.csv", orders(0, 6000)))
+		until(t, "parked batches", func() bool { return e.Parked("s") > 5 })
+		asked := map[string]bool{}
+		tg.set(each(tg, func(id string) ingest.RecordAnswer {
+			if asked[id] || len(id)%2 == 0 {
+				return fate(ingest.FateDelivered, 200)
+			}
+			asked[id] = true
+			return fate(ingest.FateAgain, 503)
+		}))
+		b.ended(ids...)
+		if n := e.Parked("s"); n != 0 {
+			t.Errorf("%d are parked for ever", n)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		tg.has(t, upTo(6000), false)
+		b.audit()
+		b.empty()
+	})
+}
+
+// A replay whose bytes are lost leaves its own letters dead, and no others:
+// those of other lanes, and those that another sink refused, are not in it.
+func TestLostReplayInLanes(t *testing.T) {
+	t.Parallel()
+	one, two := newTarget(), newTarget()
+	bad := func(a, b int) (ids []string) {
+		for id := range between(a, b) {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	one.answer, two.answer = refuse(422, bad(10, 20)...), refuse(422, bad(15, 25)...)
+	b := newBench(t, "id", pipeline.SinkOptions{Name: "one", Sink: one}, pipeline.SinkOptions{Name: "two", Sink: two})
+	ordered(b, 0, 4)
+	if err := b.once(b.file("a.csv", orders(0, 100))); err != nil {
+		t.Fatal(err)
+	}
+	b.is(1, ingest.Done, ingest.Counts{Records: 100, Delivered: 85, Dead: 15})
+	one.set(down)
+	two.set(down)
+	e, stop := b.daemon()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := e.ReplayLetters(ctx, 1, b.letters(), false); !errors.Is(err, pipeline.ErrUnfinished) {
+		t.Fatal(err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := b.outbox.List()
+	if err != nil || len(stored) < 5 {
+		t.Fatalf("%v in the outbox, %v", stored, err)
+	}
+	for _, id := range stored {
+		if err := b.outbox.Remove(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.reopen()
+	if err := b.once(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(b.letters()); n != 20 {
+		t.Errorf("%d letters, want 20", n)
+	}
+	b.is(1, ingest.Done, ingest.Counts{Records: 100, Delivered: 85, Dead: 15})
+	b.audit()
+	b.empty()
+}
+
+// What began under older settings ends first, also where it came after what has
+// not begun.
+func TestLanesChangeBeforeTheFirst(t *testing.T) {
+	t.Parallel()
+	tg := newTarget()
+	b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg})
+	ids, err := b.ledger.Accept(t.Context(), "p", "p", []ingest.Found{b.file("a.csv", orders(0, 100)), b.file("b.csv", orders(100, 200))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.ledger.Begin(t.Context(), ids[1], b.plan.Snapshot); err != nil {
+		t.Fatal(err)
+	}
+	b.reopen()
+	old := *b.plan
+	old.Sinks = slices.Clone(b.plan.Sinks)
+	b.plan.Snapshot = []byte("v2")
+	ordered(b, 0, 3)
+	b.mod = func(o *pipeline.Options) { o.Compile = func([]byte) (*pipeline.Plan, error) { return &old, nil } }
+	if err := b.once(); err != nil {
+		t.Fatal(err)
+	}
+	tg.has(t, upTo(200), false)
+	b.audit()
+}
