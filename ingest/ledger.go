@@ -96,6 +96,7 @@ type Batch struct {
 	Attempts    int
 	CreatedAt   time.Time
 	DueAt       time.Time
+	Silence     bool // due: the target asked for silence until then
 	Status      int
 	Answer      string
 	Uncertain   bool   // a try of it is out whose fate is unknown
@@ -113,6 +114,7 @@ type Settlement struct {
 	Answer   string
 	Had      bool      // delivered: the target had it already
 	DueAt    time.Time // due
+	Silence  bool      // due: the target asked for silence until then
 	// Uncertain: some try may have reached the target.
 	Uncertain bool
 	Dead      []Letter  // dead, given_up: one per record; mixed: one per dead record

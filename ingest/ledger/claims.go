@@ -400,9 +400,9 @@ func (l *Ledger) settle(t *tx, c *claim, s *ingest.Settlement) error {
 	} else if s.State.Settled() {
 		settled = now.UnixMicro()
 	}
-	if _, err := t.exec(`UPDATE batches SET state = ?, attempts = ?, uncertain = ?, due_at = ?, settled_at = ?,
+	if _, err := t.exec(`UPDATE batches SET state = ?, attempts = ?, uncertain = ?, due_at = ?, silence = ?, settled_at = ?,
 		status = ?, answer = ?, had = ? WHERE id = ?`,
-		stateRow(s.State), s.Attempts, s.Uncertain, due, settled, s.Status, s.Answer, s.Had, b.ID); err != nil {
+		stateRow(s.State), s.Attempts, s.Uncertain, due, s.Silence, settled, s.Status, s.Answer, s.Had, b.ID); err != nil {
 		return fmt.Errorf("settle batch: %w", err)
 	}
 	if s.State == ingest.BatchMixed {
@@ -424,7 +424,8 @@ func (l *Ledger) settle(t *tx, c *claim, s *ingest.Settlement) error {
 	}
 	l.mu.Lock()
 	for _, b := range []*ingest.Batch{b, c.batches[b.ID]} {
-		b.State, b.Attempts, b.Uncertain, b.Status, b.Answer, b.DueAt = s.State, s.Attempts, s.Uncertain, s.Status, s.Answer, s.DueAt
+		b.State, b.Attempts, b.Uncertain, b.Status, b.Answer = s.State, s.Attempts, s.Uncertain, s.Status, s.Answer
+		b.DueAt, b.Silence = s.DueAt, s.Silence
 	}
 	var alive bool
 	if s.State.Settled() {

@@ -146,10 +146,11 @@ func (e *Engine) resume(ctx context.Context) error {
 	return e.resumeReplays(ctx)
 }
 
-// heed keeps queues quiet for as long as an earlier process was told.
+// heed keeps queues quiet for as long as an earlier process was told. A batch
+// that was put off by itself waits by itself.
 func (e *Engine) heed(batches []*ingest.Batch) {
 	for _, b := range batches {
-		if q := e.queue(b.Sink); q != nil {
+		if q := e.queue(b.Sink); q != nil && b.Silence {
 			q.quiet(b.DueAt)
 		}
 	}

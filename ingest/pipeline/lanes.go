@@ -231,16 +231,26 @@ func (q *queue) park(l *load) {
 	q.wake()
 }
 
-// failing reports whether loads of several lanes failed since one was taken: a
-// single lane that is stuck is no reason to leave the sink alone. q.mu is held.
+// An ail is what failed: a lane, or, without one, the batch that begins with a
+// record, or what is left of it.
+type ail struct {
+	lane           int
+	arrival, first int64
+}
+
+// failing reports whether several lanes or batches failed since one was taken: a
+// single one that is stuck is no reason to leave the sink alone. q.mu is held.
 func (q *queue) failing(l *load) bool {
-	if l.Lane == 0 {
-		return true
-	}
 	if q.ailing == nil {
-		q.ailing = map[int]bool{}
+		q.ailing = map[ail]bool{}
 	}
-	q.ailing[l.Lane] = true
+	if len(q.ailing) < 2 {
+		a := ail{lane: l.Lane}
+		if l.Lane == 0 {
+			a.arrival, a.first = l.subject.id, l.First
+		}
+		q.ailing[a] = true
+	}
 	return len(q.ailing) > 1
 }
 
@@ -256,7 +266,7 @@ func (q *queue) laneLull() (at time.Time, hopeless bool) {
 		if at.IsZero() || l.due.Before(at) {
 			at = l.due
 		}
-		if l.fails == 0 || q.ceiling(l.fails-1) < q.o.RetryMax {
+		if !l.here || q.ceiling(l.fails-1) < q.o.RetryMax {
 			hopeless = false
 		}
 	}

@@ -25,6 +25,7 @@ type load struct {
 
 	tried     time.Time // first of the tries that failed
 	fails     int       // tries that failed in a row
+	here      bool      // the last of them in this process
 	uncertain bool      // one of them may have reached the target
 	due       time.Time // not before
 	free      bool      // holds no room in its queue: half of a load that did

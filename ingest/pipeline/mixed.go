@@ -137,6 +137,7 @@ func (q *queue) remain(l *load, m *ingest.Mixed, d deal, s *ingest.Settlement, t
 	q.landed(nil)
 	q.e.moving()
 	rest.fails++
+	rest.here = true
 	rest.due = b.until
 	stays := time.Until(b.until) <= memoryWait
 	q.mu.Lock()

@@ -34,7 +34,7 @@ type queue struct {
 	lanes    []*lane       // of a sink with order_by; its loads are in none of the above
 	turn     int           // the lane that is looked at first
 	seq      int64         // of the last load in lanes
-	ailing   map[int]bool  // lanes of which one failed since one was taken
+	ailing   map[ail]bool  // whose loads failed since one was taken
 	parked   atomic.Int32  // loads that gave their room back
 	aloft    map[int64]int // in workers' hands, by arrival
 	owing    []debt        // arrivals that left it behind, rising
@@ -423,7 +423,9 @@ func (q *queue) lull(now time.Time) lull {
 	case len(q.ready) > 0 && q.ready[0].due.After(at):
 		at = q.ready[0].due
 	case len(q.ready) == 0 && len(q.waiting) > 0 && q.waiting[0].due.After(at):
-		at = q.waiting[0].due
+		if at = q.waiting[0].due; q.state != "" && q.long && q.inLanes() == 0 {
+			return stuck
+		}
 	}
 	if first, hopeless := q.laneLull(); hopeless && first.After(now) && len(q.ready)+len(q.waiting) == 0 {
 		return stuck

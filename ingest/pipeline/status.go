@@ -29,7 +29,11 @@ func (q *queue) health() Health {
 		}
 		return Health{Sink: q.o.Name, State: "ok"}
 	}
-	return Health{Sink: q.o.Name, State: q.state, Reason: q.reason, Since: q.since, Next: q.opens(now)}
+	next := q.opens(now)
+	if len(q.ready) == 0 && q.inLanes() == 0 && len(q.waiting) > 0 && q.waiting[0].due.After(next) {
+		next = q.waiting[0].due
+	}
+	return Health{Sink: q.o.Name, State: q.state, Reason: q.reason, Since: q.since, Next: next}
 }
 
 // Health lists the pipeline's sinks, by name, and how each does.

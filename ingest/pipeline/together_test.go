@@ -22,6 +22,117 @@ func notOne(bad string) func(*ingest.Request, []string) (ingest.Answer, error) {
 	}
 }
 
+// A batch that is never taken keeps nobody waiting, however long it waits
+// itself: neither in the process that tried it, nor in the next one.
+func TestOneBatchShutsNobodyOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tg := newTarget()
+		tg.answer = notOne("100")
+		b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg, Concurrency: 2, RetryInitial: 20 * time.Minute, RetryMax: time.Hour})
+		e, stop := b.daemon()
+		b.accept(e, b.file("a.csv", numbers(0, 150)))
+		until(t, "the other batch", func() bool { return tg.count() == 100 })
+		time.Sleep(10 * time.Minute) // the bad one alone is left
+		start := time.Now()
+		for i := range 20 {
+			b.accept(e, b.file("b.csv", numbers(1000+i*100, 1100+i*100)))
+			until(t, "the others", func() bool { return tg.count() == 200+i*100 })
+			time.Sleep(7 * time.Minute)
+		}
+		if took := time.Since(start); took > 20*7*time.Minute+time.Minute {
+			t.Errorf("the others waited: %s", took)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		b.reopen()
+		e, stop = b.daemon()
+		start = time.Now()
+		id := b.accept(e, b.file("c.csv", numbers(5000, 5100)))
+		b.ended(id...)
+		if took := time.Since(start); took > time.Minute {
+			t.Errorf("after a restart others waited for %s", took)
+		}
+		tg.set(nil)
+		b.ended(1)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		b.audit()
+		b.empty()
+	})
+}
+
+// A sink that is down is left alone all the same: not every batch tries it.
+func TestManyBatchesLeaveASinkAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tg := newTarget()
+		tg.answer = down
+		b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg, RetryInitial: 10 * time.Minute, RetryMax: time.Hour})
+		e, stop := b.daemon()
+		b.accept(e, b.file("a.csv", numbers(0, 3000)))
+		time.Sleep(24 * time.Hour)
+		if n := tg.requests(); n > 24*7+10 {
+			t.Errorf("it was asked %d times in a day", n)
+		}
+		if h := e.Health()[0]; h.State != "retrying" || !h.Next.After(time.Now()) {
+			t.Errorf("health %+v", h)
+		}
+		tg.set(nil)
+		b.ended(1)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		tg.has(t, upTo(3000), true)
+		b.audit()
+		b.empty()
+	})
+}
+
+// A once run gives up on one batch that is not taken, and on a record of which a
+// target says "not now" for ever, however short the waits are.
+func TestOnceLeavesOneBehind(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		max    time.Duration
+		lanes  int
+		answer func(tg *target) func(*ingest.Request, []string) (ingest.Answer, error)
+	}{
+		"a batch":              {time.Minute, 0, func(*target) func(*ingest.Request, []string) (ingest.Answer, error) { return notOne("100") }},
+		"a batch, soon":        {200 * time.Millisecond, 0, func(*target) func(*ingest.Request, []string) (ingest.Answer, error) { return notOne("100") }},
+		"a batch of a lane":    {time.Minute, 4, func(*target) func(*ingest.Request, []string) (ingest.Answer, error) { return notOne("100") }},
+		"a record":             {time.Minute, 0, notNow},
+		"a record, soon":       {200 * time.Millisecond, 0, notNow},
+		"a record of a lane":   {time.Minute, 4, notNow},
+		"one of a lane, soon":  {200 * time.Millisecond, 4, notNow},
+		"a batch, lanes, soon": {200 * time.Millisecond, 4, func(*target) func(*ingest.Request, []string) (ingest.Answer, error) { return notOne("100") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				tg := newTarget()
+				tg.answer = c.answer(tg)
+				b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg, RetryInitial: 100 * time.Millisecond, RetryMax: c.max})
+				if c.lanes > 0 {
+					ordered(b, 0, c.lanes)
+				}
+				if err := b.once2(t, 20*time.Minute, b.file("a.csv", orders(0, 1000))); !errors.Is(err, pipeline.ErrUnfinished) {
+					t.Fatal(err)
+				}
+				tg.set(nil)
+				if err := b.once2(t, time.Hour); err != nil {
+					t.Fatal(err)
+				}
+				tg.has(t, upTo(1000), false)
+				b.audit()
+				b.empty()
+			})
+		})
+	}
+}
+
 // notNow takes all records but one, one by one.
 func notNow(tg *target) func(*ingest.Request, []string) (ingest.Answer, error) {
 	return each(tg, func(id string) ingest.RecordAnswer {

@@ -236,6 +236,7 @@ func (q *queue) failed(l *load, s setback) {
 	}
 	if !s.unsent {
 		l.fails++
+		l.here = true
 	}
 	if !s.halt && !l.tried.IsZero() && q.o.GiveUpAfter > 0 && q.tried(l.tried, now) >= q.o.GiveUpAfter && q.giveUp(l, s) {
 		return
@@ -251,14 +252,15 @@ func (q *queue) failed(l *load, s setback) {
 		switch {
 		case s.halt:
 			state = "stopped"
-		case (s.silence || s.unsent || several && (!stays || q.fails > max(2, q.o.Concurrency))) && state == "":
+		case (s.silence || s.unsent || (several || l.Lane == 0) && (!stays || q.fails > max(2, q.o.Concurrency))) && state == "":
 			state = "retrying"
 		}
 		if first = state != q.state; first {
 			q.since = now
 		}
 		q.state, q.reason = state, s.reason
-		if state != "" && s.until.After(q.shut) {
+		// One batch that fails for long says nothing about the others.
+		if (s.halt || s.silence || s.unsent || several || q.strict()) && state != "" && s.until.After(q.shut) {
 			q.shut = s.until
 		}
 		if s.silence && s.until.After(q.silence) {
@@ -303,7 +305,7 @@ func (q *queue) putOff(l *load, s setback) {
 	}
 	q.e.o.Ledger.Settle(&ingest.Settlement{
 		Batch: l.Batch, State: ingest.BatchDue, Attempts: l.Attempts, Status: s.answer.Status, Answer: cmp.Or(s.answer.Body, s.reason),
-		DueAt: due, Uncertain: l.uncertain,
+		DueAt: due, Silence: s.silence, Uncertain: l.uncertain,
 	}, func(err error) {
 		if err != nil {
 			q.e.broke(err)

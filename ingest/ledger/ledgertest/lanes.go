@@ -123,3 +123,51 @@ func pauses(t *testing.T, d Driver) {
 		}
 	}
 }
+
+// restOfALane: what is left of a lane's batch that was answered record by record
+// stays in its lane, and is all of it that a person gives up.
+func restOfALane(t *testing.T, d Driver) {
+	w := newWorld(t, d)
+	id := w.begun("f")
+	recs := w.judge(id, 1, "a", "b", "c", "d", "e", "f")
+	c := draft(id, "p", recs, []string{"one"}, []string{"one"})
+	c.Lanes = map[string][]byte{"one": {1, 2, 1, 2, 1, 1}}
+	c.Batches = []*ingest.Batch{lane("one", 1, recs[0], recs[2], recs[4], recs[5]), lane("one", 2, recs[1], recs[3])}
+	w.commit(c)
+	mixed := func(to int) error {
+		left := rest("one", recs[0], recs[4])
+		left.Lane = to
+		s := &ingest.Settlement{
+			Batch: c.Batches[0], State: ingest.BatchMixed, Attempts: 1, Status: 207, Rest: left,
+			Outcomes: packed("F?X?FD"),
+			Dead:     []ingest.Letter{{Pos: recs[2].Pos, Stage: ingest.StageDeliver, Sink: "one", Reason: "no", Status: 422}},
+		}
+		return wait(func(done func(error)) { w.Settle(s, done) })
+	}
+	if mixed(2) == nil {
+		t.Error("a rest went to another lane")
+	}
+	w.check(mixed(1))
+	w.crash()
+	o := w.begin(id).Open[0]
+	if len(o.Batches) != 2 || o.Batches[1].Lane != 1 || o.Batches[1].Records != 2 || o.Batches[1].Members.Count(ingest.New) != 2 {
+		t.Fatalf("after a crash: %+v", o.Batches)
+	}
+	w.delivered(o.Batches[0])
+	w.check(w.Hold(w.ctx(), id, "its file has changed"))
+	w.crash()
+	w.counts(w.endAs(id, ingest.Ending{State: ingest.Failed, Error: "rejected"}).Counts, ingest.Counts{Records: 6, Delivered: 3, Dead: 3, Had: 1})
+	var dead []int64
+	for _, l := range w.letters(ingest.LetterFilter{Arrival: id}) {
+		if l.Uncertain {
+			dead = append(dead, l.Pos.Record)
+		}
+	}
+	slices.Sort(dead)
+	if !slices.Equal(dead, []int64{1, 5}) {
+		t.Errorf("given up: %v", dead)
+	}
+	w.balanced()
+	w.crash()
+	w.expect(w.judge(w.begun("g"), 1, "a", "b", "c", "f"), "NDND")
+}

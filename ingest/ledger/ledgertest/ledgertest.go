@@ -110,6 +110,7 @@ func Run(t *testing.T, d Driver) {
 		{"Rule8OtherScopeAtBegin", otherScopeAtBegin},
 		{"Rule11Lanes", lanes},
 		{"Rule11LanesAreWhole", lanesAreWhole},
+		{"Rule11RestOfALane", restOfALane},
 		{"Rule12SharedScope", sharedScope},
 		{"Rule13Keep", keep},
 		{"Rule13ExpiredMeanwhile", expiredMeanwhile},
