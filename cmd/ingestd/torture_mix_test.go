@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,8 +116,23 @@ func (r *rack) expect(id string) {
 			x.ids[id] = true
 		}
 	}
-	if _, seen := r.rank[id]; !seen && r.mix.order {
-		r.rank[id] = len(r.rank)
+	if _, seen := r.first[id]; !seen && r.mix.order {
+		r.first[id] = place{len(r.first), fmt.Sprintf("f%d.csv", r.files)}
+	}
+}
+
+// A place is where an id was dropped first.
+type place struct {
+	rank int // among all
+	file string
+}
+
+// noteLoops finds the files of which a daemon said that they go behind the
+// others, because three starts in a row were killed before they got on: no order
+// is promised for those.
+func (r *rack) noteLoops(log string) {
+	for _, m := range regexp.MustCompile(`goes behind the others.*"name":"([^"]+)"`).FindAllStringSubmatch(log, -1) {
+		r.looped[m[1]] = true
 	}
 }
 
@@ -254,8 +270,11 @@ func (r *rack) inOrder(x *extra) {
 			r.t.Fatal(err)
 		}
 		c := customerOf(n)
+		if r.looped[r.first[id].file] {
+			continue
+		}
 		was, some := last[c]
-		if some && r.rank[was] > r.rank[id] {
+		if some && r.first[was].rank > r.first[id].rank {
 			if late++; late <= 5 {
 				r.t.Errorf("customer %d: %s was taken after %s", c, id, was)
 			}
@@ -263,7 +282,7 @@ func (r *rack) inOrder(x *extra) {
 		}
 		last[c] = id
 	}
-	r.t.Logf("TORTURE laned: %d ids of %d customers, %d out of order", len(ids), len(last), late)
+	r.t.Logf("TORTURE laned: %d ids of %d customers, %d out of order; %d files went behind the others", len(ids), len(last), late, len(r.looped))
 }
 
 // reported checks that each arrival has one report, which says what the ledger

@@ -84,8 +84,9 @@ type rack struct {
 	mix     mix
 	extras  []*extra
 	born    time.Time
-	closed  bool           // the mix's hours
-	rank    map[string]int // of ids, as they were dropped first
+	closed  bool             // the mix's hours
+	first   map[string]place // of ids: where they were dropped first
+	looped  map[string]bool  // files that went behind the others
 
 	ids     map[string]bool // the target is to have
 	dropped map[string]bool // all
@@ -102,7 +103,7 @@ func newRack(t *testing.T, within time.Duration, perFile int, seed uint64) *rack
 // newMixedRack is newRack with more sinks.
 func newMixedRack(t *testing.T, within time.Duration, perFile int, seed uint64, m mix) *rack {
 	r := &rack{
-		mix: m, born: time.Now(), rank: map[string]int{},
+		mix: m, born: time.Now(), first: map[string]place{}, looped: map[string]bool{},
 		t: t, rnd: rand.New(rand.NewPCG(seed, 2)), dir: t.TempDir(), perFile: perFile, binary: os.Args[0],
 		ids: map[string]bool{}, dropped: map[string]bool{}, refused: map[string]bool{},
 	}
@@ -258,6 +259,7 @@ func (r *rack) kill(after time.Duration, meanwhile func(pid int), env ...string)
 	}
 	err := cmd.Wait()
 	timer.Stop()
+	r.noteLoops(out.String())
 	var ee *exec.ExitError
 	if !errors.As(err, &ee) || ee.ExitCode() != -1 || r.ctx.Err() != nil {
 		r.t.Fatalf("the daemon ended by itself: %v, %v\n%s", err, r.ctx.Err(), out)
