@@ -374,7 +374,19 @@ func (e *Engine) mixes(id int64) bool {
 	case len(e.foreign) == 0:
 		return false
 	case e.foreign[id]:
-		return len(e.runs) > 0
+		return e.sends()
 	}
 	return e.o.Plan.laned()
+}
+
+// sends reports whether arrivals under way have, or may have, more to send than
+// what waits for records of others: those may be in the one that is to begin.
+// e.mu is held.
+func (e *Engine) sends() bool {
+	for id, r := range e.runs {
+		if r == nil || !r.claimed || len(e.o.Ledger.OpenClaims(id)) > 0 {
+			return true
+		}
+	}
+	return false
 }

@@ -135,6 +135,9 @@ func (e *Engine) guide(ctx context.Context, id int64, slot *slot) error {
 	err = r.read()
 	switch {
 	case err == nil || final(err):
+		e.mu.Lock()
+		r.claimed = true
+		e.mu.Unlock()
 		slot.leave()
 		err = r.finish(err)
 	case errors.Is(err, errHeld):

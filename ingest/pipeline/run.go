@@ -24,6 +24,7 @@ type run struct {
 	sum     []byte
 	given   []ingest.Range // a replay: delivered before
 
+	claimed   bool // all of it; the engine's mu guards it
 	refused   bool // reject_file: bad records are dead letters, the others filtered
 	followers int  // given to the ledger since it was last calm
 

@@ -253,6 +253,51 @@ func TestLostReplayInLanes(t *testing.T) {
 	b.empty()
 }
 
+// Two arrivals under older settings, of which the first has a record that waits
+// for one of the second, do not wait for each other.
+func TestLanesChangeUnderFollowers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tg := newTarget()
+		tg.answer = down
+		b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg, RetryInitial: time.Second, RetryMax: time.Minute})
+		bad := "id,customer\n7,c1\n8,c1\n"
+		for range 20 {
+			bad += "1,2,3,4\n"
+		}
+		e, stop := b.daemon()
+		ids := b.accept(e, b.file("a.csv", bad))
+		until(t, "the first to be held", func() bool { return b.arrivals()[0].State == ingest.Held })
+		ids = append(ids, b.accept(e, b.file("b.csv", "id,customer\n7,c1\n9,c1\n"))...)
+		until(t, "the second to be tried", func() bool { return tg.requests() > 0 })
+		if err := e.Release(t.Context(), ids[0]); err != nil {
+			t.Fatal(err)
+		}
+		tg.set(func(_ *ingest.Request, got []string) (ingest.Answer, error) {
+			if slices.Contains(got, "9") {
+				return down(nil, nil)
+			}
+			return ingest.Answer{}, nil
+		})
+		until(t, "the first to be sent", func() bool { return tg.count() == 1 })
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		b.reopen()
+		old := *b.plan
+		old.Sinks = slices.Clone(b.plan.Sinks)
+		b.plan.Snapshot = []byte("v2")
+		ordered(b, 0, 3)
+		b.mod = func(o *pipeline.Options) { o.Compile = func([]byte) (*pipeline.Plan, error) { return &old, nil } }
+		tg.set(nil)
+		if err := b.once2(t, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		tg.has(t, between(7, 10), false)
+		b.audit()
+	})
+}
+
 // What began under older settings ends first, also where it came after what has
 // not begun.
 func TestLanesChangeBeforeTheFirst(t *testing.T) {
