@@ -96,7 +96,8 @@ type Batch struct {
 	Attempts    int
 	CreatedAt   time.Time
 	DueAt       time.Time
-	Silence     bool // due: the target asked for silence until then
+	Silence     bool      // due: the target asked for silence until then
+	TriedAt     time.Time // due: the first of its tries that failed; zero where that is not known
 	Status      int
 	Answer      string
 	Uncertain   bool   // a try of it is out whose fate is unknown
@@ -115,6 +116,7 @@ type Settlement struct {
 	Had      bool      // delivered: the target had it already
 	DueAt    time.Time // due
 	Silence  bool      // due: the target asked for silence until then
+	TriedAt  time.Time // due: the first try that failed
 	// Uncertain: some try may have reached the target.
 	Uncertain bool
 	Dead      []Letter  // dead, given_up: one per record; mixed: one per dead record

@@ -394,15 +394,18 @@ func (l *Ledger) settle(t *tx, c *claim, s *ingest.Settlement) error {
 	was := c.batches[b.ID].State
 	l.mu.Unlock()
 	now := l.now()
-	var due, settled any
+	var due, tried, settled any
 	if s.State == ingest.BatchDue {
 		due = s.DueAt.UnixMicro()
+		if !s.TriedAt.IsZero() {
+			tried = s.TriedAt.UnixMicro()
+		}
 	} else if s.State.Settled() {
 		settled = now.UnixMicro()
 	}
-	if _, err := t.exec(`UPDATE batches SET state = ?, attempts = ?, uncertain = ?, due_at = ?, silence = ?, settled_at = ?,
+	if _, err := t.exec(`UPDATE batches SET state = ?, attempts = ?, uncertain = ?, due_at = ?, tried_at = ?, silence = ?, settled_at = ?,
 		status = ?, answer = ?, had = ? WHERE id = ?`,
-		stateRow(s.State), s.Attempts, s.Uncertain, due, s.Silence, settled, s.Status, s.Answer, s.Had, b.ID); err != nil {
+		stateRow(s.State), s.Attempts, s.Uncertain, due, tried, s.Silence, settled, s.Status, s.Answer, s.Had, b.ID); err != nil {
 		return fmt.Errorf("settle batch: %w", err)
 	}
 	if s.State == ingest.BatchMixed {
@@ -425,7 +428,7 @@ func (l *Ledger) settle(t *tx, c *claim, s *ingest.Settlement) error {
 	l.mu.Lock()
 	for _, b := range []*ingest.Batch{b, c.batches[b.ID]} {
 		b.State, b.Attempts, b.Uncertain, b.Status, b.Answer = s.State, s.Attempts, s.Uncertain, s.Status, s.Answer
-		b.DueAt, b.Silence = s.DueAt, s.Silence
+		b.DueAt, b.TriedAt, b.Silence = s.DueAt, s.TriedAt, s.Silence
 	}
 	var alive bool
 	if s.State.Settled() {

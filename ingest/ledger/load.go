@@ -140,7 +140,7 @@ func (l *Ledger) loadClaims(ctx context.Context, conn *sql.Conn) error {
 }
 
 const batchQuery = `SELECT id, claim, arrival, sink, number, first, last, records, body_hash, idem, state,
-	attempts, uncertain, created_at, due_at, silence, status, answer, had, place_path, place, place_end, lane, members, outcomes FROM batches`
+	attempts, uncertain, created_at, due_at, tried_at, silence, status, answer, had, place_path, place, place_end, lane, members, outcomes FROM batches`
 
 // scanBatch reads a batch, how many of its records the target had before, and
 // what became of each where it was answered record by record.
@@ -149,10 +149,10 @@ func scanBatch(r *sql.Rows) (b *ingest.Batch, had int64, outcomes ingest.Verdict
 	var all bool
 	var hash, idem []byte
 	var created int64
-	var due, place, end sql.NullInt64
+	var due, tried, place, end sql.NullInt64
 	var path sql.NullString
 	err = r.Scan(&b.ID, &b.Claim, &b.Arrival, &b.Sink, &b.Number, &b.First, &b.Last, &b.Records, &hash, &idem,
-		&b.State, &b.Attempts, &b.Uncertain, &created, &due, &b.Silence, &b.Status, &b.Answer, &all, &path, &place, &end, &b.Lane, (*[]byte)(&b.Members), (*[]byte)(&outcomes))
+		&b.State, &b.Attempts, &b.Uncertain, &created, &due, &tried, &b.Silence, &b.Status, &b.Answer, &all, &path, &place, &end, &b.Lane, (*[]byte)(&b.Members), (*[]byte)(&outcomes))
 	if err != nil {
 		return nil, 0, nil, err
 	}
@@ -167,6 +167,9 @@ func scanBatch(r *sql.Rows) (b *ingest.Batch, had int64, outcomes ingest.Verdict
 	b.CreatedAt = time.UnixMicro(created)
 	if due.Valid {
 		b.DueAt = time.UnixMicro(due.Int64)
+	}
+	if tried.Valid {
+		b.TriedAt = time.UnixMicro(tried.Int64)
 	}
 	b.PlacePath, b.Place, b.PlaceEnd = path.String, place.Int64, end.Int64
 	return b, had, outcomes, nil

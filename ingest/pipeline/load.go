@@ -109,7 +109,9 @@ func newLoad(s *SinkPlan, sub *subject) *load {
 func oldLoad(b *ingest.Batch, s *SinkPlan, sub *subject) *load {
 	l := &load{Batch: b, sink: s, subject: sub, due: b.DueAt, fails: b.Attempts, uncertain: b.Uncertain}
 	if b.Attempts > 0 && b.Uncertain {
-		l.tried = b.CreatedAt
+		if l.tried = b.TriedAt; l.tried.IsZero() {
+			l.tried = b.CreatedAt
+		}
 	}
 	if b.Members != nil {
 		l.holds = b.Holds()

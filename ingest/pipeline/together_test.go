@@ -169,6 +169,36 @@ func TestPauseIsNoPatience(t *testing.T) {
 	})
 }
 
+// What waited for its turn for long before it was tried has all of its time after
+// a restart, too.
+func TestPatienceBeginsWithTheFirstTry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tg := newTarget()
+		tg.answer = unsent(time.Minute, 9)
+		b := newBench(t, "id", pipeline.SinkOptions{Name: "s", Sink: tg, RetryInitial: time.Second, RetryMax: 10 * time.Minute, GiveUpAfter: 10 * time.Hour})
+		_, stop := b.daemon(b.file("a.csv", numbers(0, 300)))
+		time.Sleep(9 * time.Hour) // the host is known to be down: nothing is sent
+		tried := time.Now()
+		tg.set(down)
+		time.Sleep(2 * time.Hour)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		b.reopen()
+		_, stop = b.daemon()
+		b.ended(1)
+		if took := time.Since(tried); took < 9*time.Hour || took > 12*time.Hour {
+			t.Errorf("given up %s after the first try", took)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		b.is(1, ingest.Done, ingest.Counts{Records: 300, Dead: 300})
+		b.audit()
+	})
+}
+
 // Batches that were parked behind a lane's and are answered record by record
 // afterwards give their places back.
 func TestParkedAndMixed(t *testing.T) {

@@ -305,7 +305,7 @@ func (q *queue) putOff(l *load, s setback) {
 	}
 	q.e.o.Ledger.Settle(&ingest.Settlement{
 		Batch: l.Batch, State: ingest.BatchDue, Attempts: l.Attempts, Status: s.answer.Status, Answer: cmp.Or(s.answer.Body, s.reason),
-		DueAt: due, Silence: s.silence, Uncertain: l.uncertain,
+		DueAt: due, TriedAt: l.tried, Silence: s.silence, Uncertain: l.uncertain,
 	}, func(err error) {
 		if err != nil {
 			q.e.broke(err)

@@ -257,10 +257,10 @@ func putOff(t *testing.T, d Driver) {
 	id := w.begun("f")
 	b := w.claim(id, w.judge(id, 1, "a")).Batches[0]
 	due := w.now.Add(6 * time.Hour)
-	w.settle(ingest.Settlement{Batch: b, State: ingest.BatchDue, Attempts: 7, Status: 503, Answer: "down", DueAt: due, Silence: true, Uncertain: true})
+	w.settle(ingest.Settlement{Batch: b, State: ingest.BatchDue, Attempts: 7, Status: 503, Answer: "down", DueAt: due, TriedAt: due.Add(-time.Hour), Silence: true, Uncertain: true})
 	w.crash()
 	got := w.begin(id).Open[0].Batches[0]
-	if got.State != ingest.BatchDue || !got.DueAt.Equal(due) || got.Attempts != 7 || got.Status != 503 || got.Answer != "down" || !got.Uncertain || !got.Silence {
+	if got.State != ingest.BatchDue || !got.DueAt.Equal(due) || got.Attempts != 7 || got.Status != 503 || got.Answer != "down" || !got.Uncertain || !got.Silence || !got.TriedAt.Equal(due.Add(-time.Hour)) {
 		t.Errorf("put off: %+v", got)
 	}
 	w.check(w.DueNow(w.ctx(), "other"))
