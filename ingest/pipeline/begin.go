@@ -109,6 +109,9 @@ func (e *Engine) seenBefore(ctx context.Context, a *ingest.Arrival, slot *slot) 
 		if err != nil || twin == 0 {
 			return sum, false, err
 		}
+		if other, err := e.o.Ledger.Find(ctx, twin); err == nil && other.State != ingest.Running {
+			continue // it stopped meanwhile: no other arrival goes before this one for that
+		}
 		if err := slot.aside(ctx, func() error { return e.o.Ledger.Ended(ctx, twin) }); err != nil {
 			return sum, false, err
 		}
