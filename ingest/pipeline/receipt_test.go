@@ -262,11 +262,11 @@ func TestForcedLetters(t *testing.T) {
 		if left := b.letters(); len(left) != 101 {
 			t.Errorf("%d letters are left", len(left))
 		}
-		if list, err := b.outbox.List(); err != nil || len(list) != 1 {
-			t.Errorf("the outbox holds %v, %v", list, err)
-		}
 		if err := stop(); err != nil {
 			t.Fatal(err)
+		}
+		if list, err := b.outbox.List(); err != nil || len(list) != 1 {
+			t.Errorf("the outbox holds %v, %v", list, err)
 		}
 		b.is(1, ingest.Done, ingest.Counts{Records: 1000, Delivered: 899, Dead: 101})
 		b.audit()
