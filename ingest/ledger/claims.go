@@ -275,21 +275,6 @@ func (l *Ledger) storeBatches(t *tx, batches []*ingest.Batch) error {
 	return nil
 }
 
-func (l *Ledger) storeLetter(t *tx, arrival, claim, batch int64, d *ingest.Letter) error {
-	var key any
-	if d.Key != (ingest.Key{}) {
-		key = d.Key[:]
-	}
-	_, err := t.exec(`INSERT INTO dead (arrival, claim, batch, record, line, col, place, stage, sink, reason,
-		status, answer, raw, key, uncertain, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		arrival, claim, batch, d.Pos.Record, d.Pos.Line, d.Pos.Column, d.Pos.Offset, string(d.Stage), d.Sink, d.Reason,
-		d.Status, d.Answer, nonNil(d.Raw), key, d.Uncertain, l.now().UnixMicro())
-	if err != nil {
-		return fmt.Errorf("store dead letter: %w", err)
-	}
-	return nil
-}
-
 func nonNil(b []byte) []byte {
 	if b == nil {
 		return []byte{}
@@ -449,35 +434,6 @@ func (l *Ledger) settle(t *tx, c *claim, s *ingest.Settlement) error {
 		}
 	}
 	return l.finish(t, c)
-}
-
-// storeDeaths stores a settlement's dead letters, with the keys of their
-// records.
-func (l *Ledger) storeDeaths(t *tx, c *claim, s *ingest.Settlement) error {
-	if len(s.Dead) == 0 {
-		return nil
-	}
-	keys, err := l.keysOf(t, c)
-	if err != nil {
-		return err
-	}
-	at := make(map[int64]*ingest.Letter, len(s.Dead))
-	for i := range s.Dead {
-		at[s.Dead[i].Pos.Record] = &s.Dead[i]
-	}
-	c.each(keys, func(record int64, k *ingest.Key) {
-		if d := at[record]; d != nil {
-			d.Key = *k
-		}
-	})
-	for i := range s.Dead {
-		d := &s.Dead[i]
-		if err := l.storeLetter(t, c.arrival, c.id, s.Batch.ID, d); err != nil {
-			return err
-		}
-		c.died(d.Pos.Record, death{pos: d.Pos, stage: d.Stage, sink: d.Sink, reason: d.Reason})
-	}
-	return nil
 }
 
 func answerText(status int, answer string) string {

@@ -281,6 +281,21 @@ func TestLostReplayInLanes(t *testing.T) {
 	b.is(1, ingest.Done, ingest.Counts{Records: 100, Delivered: 85, Dead: 15})
 	b.audit()
 	b.empty()
+	// What the letters hold is not lost with that.
+	one.set(nil)
+	two.set(nil)
+	e, stop = b.daemon()
+	if r, err := e.ReplayLetters(t.Context(), 1, b.letters(), false); err != nil || r.Sent != 15 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.is(1, ingest.Done, ingest.Counts{Records: 100, Delivered: 100})
+	one.has(t, upTo(100), false)
+	two.has(t, upTo(100), false)
+	b.audit()
+	b.empty()
 }
 
 // Two arrivals under older settings, of which the first has a record that waits
