@@ -125,11 +125,14 @@ func (a *app) letterTable(ctx context.Context, c *admin.Client, f ingest.LetterF
 		if n++; n > tableRows {
 			break
 		}
-		reason := printable(l.Reason)
+		reason := cut(printable(l.Reason), 80)
+		if answer := printable(l.Answer); answer != "" {
+			reason += ": " + cut(answer, 80)
+		}
 		if l.Uncertain {
 			reason = "(uncertain) " + reason
 		}
-		t.AppendRow([]any{l.ID, l.Arrival, l.Pipeline, cut(printable(l.Name), 40), l.Record, l.Line, l.Stage, l.Sink, status(l.Status), cut(reason, 80)})
+		t.AppendRow([]any{l.ID, l.Arrival, l.Pipeline, cut(printable(l.Name), 40), l.Record, l.Line, l.Stage, l.Sink, status(l.Status), reason})
 	}
 	return a.printTable(t, n, none)
 }

@@ -73,7 +73,7 @@ func onceExit(ctx context.Context, res *daemon.OnceResult, err error) error {
 	case ctx.Err() != nil:
 		return &exit{code: codeInterrupted, err: context.Cause(ctx), hint: "it is safe to run it again"}
 	case errors.Is(err, daemon.ErrUnfinished):
-		return &exit{code: codeUnfinished, err: err, hint: "it is safe to run it again; ingestd status says more"}
+		return &exit{code: codeUnfinished, err: err, hint: "run it again once that is over: what was delivered is not sent again"}
 	case err != nil:
 		return err
 	case res.Dead > 0 || res.Held > 0 || res.Failed > 0:

@@ -66,9 +66,10 @@ func (a *app) printStatus(s *admin.Status) {
 	}
 	fmt.Fprintln(a.out, t.Render())
 	fmt.Fprintln(a.out)
-	t = newTable("SINK", "STATE", "SINCE", "ERROR")
+	t = newTable("SINK", "STATE", "SINCE", "NEXT TRY", "ERROR")
 	for _, k := range s.Sinks {
-		t.AppendRow([]any{k.Name, k.State, clock(k.Since), cut(printable(k.Error), 100)})
+		// Whole: what to do stands at the end.
+		t.AppendRow([]any{k.Name, k.State, clock(k.Since), clock(k.Next), cut(printable(k.Error), 400)})
 	}
 	fmt.Fprintln(a.out, t.Render())
 }

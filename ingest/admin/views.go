@@ -169,8 +169,9 @@ type PipelineStatus struct {
 // now) or "stopped" (a person has to mend it).
 type SinkStatus struct {
 	Name  string     `json:"name"`
-	State string     `json:"state"`
+	State string     `json:"state"` // unknown where nobody delivers
 	Since *time.Time `json:"since"`
+	Next  *time.Time `json:"next_try"` // null where none is due, or a person must say so
 	Error string     `json:"error"`
 }
 

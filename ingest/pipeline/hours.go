@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -192,22 +193,37 @@ func (e *Engine) asleep() (first time.Time) {
 	return first
 }
 
-// leftOver is ErrUnfinished with what people should know of it.
+// leftOver is ErrUnfinished with what people should know of it: each sink that
+// keeps records waiting, and why, and the source that cannot be read.
 func (e *Engine) leftOver() error {
 	now := time.Now()
+	var whys []string
 	for _, q := range e.allQueues() {
 		q.mu.Lock()
 		why := ""
 		if q.owing != nil || len(q.ready)+len(q.waiting)+q.inLanes() > 0 {
 			_, why, _ = q.sleeps(now)
-			if at := q.due(now); why == "" && at.After(now) {
+			switch at := q.due(now); {
+			case why != "":
+			case q.state != "":
+				why = "is " + q.state + ": " + strings.TrimPrefix(q.reason, "sink "+q.o.Name+": ")
+			case at.After(now):
 				why = "waits until " + ofDay(at, now) + " (deliver)"
 			}
 		}
 		q.mu.Unlock()
 		if why != "" {
-			return fmt.Errorf("%w: sink %s %s", ErrUnfinished, q.o.Name, why)
+			whys = append(whys, "sink "+q.o.Name+" "+why)
 		}
 	}
-	return ErrUnfinished
+	slices.Sort(whys)
+	e.mu.Lock()
+	if e.source != nil {
+		whys = append(whys, "the source of "+e.o.Pipeline+" cannot be read: "+e.source.Error())
+	}
+	e.mu.Unlock()
+	if len(whys) == 0 {
+		return ErrUnfinished
+	}
+	return fmt.Errorf("%w: %s", ErrUnfinished, strings.Join(whys, "; "))
 }

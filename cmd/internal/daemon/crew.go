@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -245,17 +246,30 @@ func (c *crew) run(ctx context.Context, only []string) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	return mostTelling(left)
+	return together(left)
 }
 
-// mostTelling is the error that says most of why work is left, or nil.
-func mostTelling(left []error) (most error) {
+// together is why work is left, of several lines, or nil: what concerns more
+// than one of them, such as a sink that is down, is said once.
+func together(left []error) error {
+	if len(left) == 0 {
+		return nil
+	}
+	var whys []string
 	for _, err := range left {
-		if most == nil || len(err.Error()) > len(most.Error()) {
-			most = err
+		why, told := strings.CutPrefix(err.Error(), pipeline.ErrUnfinished.Error()+": ")
+		if told && !slices.Contains(whys, why) {
+			whys = append(whys, why)
 		}
 	}
-	return most
+	const most = 5
+	if slices.Sort(whys); len(whys) > most {
+		whys = append(whys[:most], fmt.Sprintf("and %d more", len(whys)-most))
+	}
+	if len(whys) == 0 {
+		return pipeline.ErrUnfinished
+	}
+	return fmt.Errorf("%w: %s", pipeline.ErrUnfinished, strings.Join(whys, "; "))
 }
 
 // errNotStopped says that engines were left to themselves.

@@ -61,8 +61,9 @@ func (d *Daemon) Status(ctx context.Context) (*admin.Status, error) {
 	return s, err
 }
 
-// The states of a sink, as engines name them.
+// The states of a sink, as engines name them; but for the first.
 const (
+	sinkUnknown  = "unknown" // no pipeline runs that has it
 	sinkOK       = "ok"
 	sinkWaiting  = "waiting" // for its hours
 	sinkPaused   = "paused"
@@ -73,12 +74,18 @@ const (
 // sink is how a sink does, for all lines together: as badly as for the one for
 // which it does worst.
 func (c *crew) sink(name string) admin.SinkStatus {
-	worst := admin.SinkStatus{Name: name, State: sinkOK}
-	rank := map[string]int{sinkOK: 0, sinkWaiting: 1, sinkPaused: 2, sinkRetrying: 3, sinkStopped: 4}
+	worst := admin.SinkStatus{Name: name, State: sinkUnknown}
+	rank := map[string]int{sinkUnknown: 0, sinkOK: 1, sinkWaiting: 2, sinkPaused: 3, sinkRetrying: 4, sinkStopped: 5}
 	for _, l := range c.lines {
+		l.mu.Lock()
+		runs := l.runs
+		l.mu.Unlock()
 		for _, h := range l.engine.Load().Health() {
+			if h.State == sinkOK && !runs {
+				continue // nobody has asked it anything
+			}
 			if h.Sink == name && rank[h.State] > rank[worst.State] {
-				worst.State, worst.Since, worst.Error = h.State, moment(h.Since), h.Reason
+				worst.State, worst.Since, worst.Next, worst.Error = h.State, moment(h.Since), moment(h.Next), h.Reason
 			}
 		}
 	}
