@@ -399,7 +399,7 @@ func (l *Ledger) settle(t *tx, c *claim, s *ingest.Settlement) error {
 		}
 	}
 	if s.State == ingest.BatchDue && was == ingest.BatchOpen {
-		what := fmt.Sprintf("batch %d to %s put off after %d tries: %s", b.Number, b.Sink, s.Attempts, answerText(s.Status, s.Answer))
+		what := fmt.Sprintf("batch %d to %s put off after try %d: %s", b.Number, b.Sink, s.Attempts, answerText(s.Status, s.Answer))
 		if err := step(t, c.arrival, now, what); err != nil {
 			return err
 		}

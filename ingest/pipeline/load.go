@@ -23,14 +23,15 @@ type load struct {
 	blocks  []*block        // that env's raw bytes point into
 	held    int64           // bytes taken from the pool
 
-	tried     time.Time // first of the tries that failed
-	fails     int       // tries that failed in a row
-	here      bool      // the last of them in this process
-	uncertain bool      // one of them may have reached the target
-	due       time.Time // not before
-	free      bool      // holds no room in its queue: half of a load that did
-	seq       int64     // its place in the queue, where that has lanes
-	parked    bool      // it gave its room back and waits in the outbox
+	tried     time.Time     // first of the tries that failed
+	fails     int           // tries that failed in a row
+	here      bool          // the last of them in this process
+	uncertain bool          // one of them may have reached the target
+	last      ingest.Answer // to the last of them: what follows may be no try at all
+	due       time.Time     // not before
+	free      bool          // holds no room in its queue: half of a load that did
+	seq       int64         // its place in the queue, where that has lanes
+	parked    bool          // it gave its room back and waits in the outbox
 
 	holds func(record int64) bool // of one that is made again and has Members; asked in rising order
 
@@ -107,7 +108,7 @@ func newLoad(s *SinkPlan, sub *subject) *load {
 // oldLoad goes on with a batch that was claimed before: with the patience that
 // is left for it.
 func oldLoad(b *ingest.Batch, s *SinkPlan, sub *subject) *load {
-	l := &load{Batch: b, sink: s, subject: sub, due: b.DueAt, fails: b.Attempts, uncertain: b.Uncertain}
+	l := &load{Batch: b, sink: s, subject: sub, due: b.DueAt, fails: b.Attempts, uncertain: b.Uncertain, last: ingest.Answer{Status: b.Status, Body: b.Answer}}
 	if b.Attempts > 0 && b.Uncertain {
 		if l.tried = b.TriedAt; l.tried.IsZero() {
 			l.tried = b.CreatedAt

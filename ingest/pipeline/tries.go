@@ -234,9 +234,12 @@ func (q *queue) failed(l *load, s setback) {
 			l.tried = now
 		}
 	}
-	if !s.unsent {
+	if s.unsent {
+		s.answer = l.last
+	} else {
 		l.fails++
 		l.here = true
+		l.last = s.answer
 	}
 	if !s.halt && !l.tried.IsZero() && q.o.GiveUpAfter > 0 && q.tried(l.tried, now) >= q.o.GiveUpAfter && q.giveUp(l, s) {
 		return

@@ -70,7 +70,8 @@ func TestUnsentAfterATry(t *testing.T) {
 		b.ended(1)
 		stop()
 		b.is(1, ingest.Done, ingest.Counts{Records: 10, Dead: 10})
-		if l := b.letters(); len(l) != 10 || !l[0].Uncertain {
+		// The letters hold the answer to that try, not the silence since.
+		if l := b.letters(); len(l) != 10 || !l[0].Uncertain || l[0].Status != 503 {
 			t.Errorf("%d letters, %+v", len(l), l[0])
 		}
 		b.audit()
