@@ -46,9 +46,7 @@ func (p *pick) register(a *app, cmd *cobra.Command, all string) {
 	cmd.Flags().StringVar(&p.until, "until", "", "only those that died before: the same")
 	cmd.Flags().StringVar(&p.sink, "sink", "", "only those that this sink refused")
 	cmd.Flags().StringVar(&p.stage, "stage", "", "only those of this stage: parse, shape, deliver")
-	if all != "" {
-		cmd.Flags().BoolVar(&p.all, "all", false, all)
-	}
+	cmd.Flags().BoolVar(&p.all, "all", false, all)
 	a.completePipelines(cmd)
 }
 
@@ -72,6 +70,25 @@ func (p *pick) filter(ids []string) (f ingest.LetterFilter, err error) {
 	}
 	f.Until, err = parseWhen(p.until, now)
 	return f, err
+}
+
+// none tells what was chosen where there is no such letter: a slip of the
+// finger must not look like all being well.
+func (a *app) none(f ingest.LetterFilter) error {
+	if err := a.unknown(f.Pipeline); err != nil {
+		return err
+	}
+	if f.Sink != "" {
+		cfg, err := a.loadConfig()
+		if err != nil {
+			return err
+		}
+		if cfg.Sink(f.Sink) == nil {
+			return usage("the config has no sink %q", f.Sink)
+		}
+	}
+	_, err := fmt.Fprintln(a.out, "no such dead letters")
+	return err
 }
 
 // chosen is filter for what changes something: it must name what it means.
@@ -105,22 +122,25 @@ func (a *app) deadList() *cobra.Command {
 				if asJSON {
 					return printLines(a, c.Letters(cmd.Context(), f))
 				}
-				return a.letterTable(cmd.Context(), c, f, "no dead letters")
+				n, err := a.letterTable(cmd.Context(), c, f)
+				if err == nil && n == 0 {
+					return a.none(f)
+				}
+				return err
 			})
 		},
 	}
-	p.register(a, cmd, "")
+	p.register(a, cmd, "all dead letters, as without any choice")
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one object a line")
 	return cmd
 }
 
-func (a *app) letterTable(ctx context.Context, c *admin.Client, f ingest.LetterFilter, none string) error {
+func (a *app) letterTable(ctx context.Context, c *admin.Client, f ingest.LetterFilter) (n int, err error) {
 	t := newTable("ID", "ARRIVAL", "PIPELINE", "NAME", "RECORD", "LINE", "STAGE", "SINK", "STATUS", "REASON")
-	n := 0
 	for l, err := range c.Letters(ctx, f) {
 		if err != nil {
-			return err
+			return n, err
 		}
 		if n++; n > tableRows {
 			break
@@ -134,7 +154,10 @@ func (a *app) letterTable(ctx context.Context, c *admin.Client, f ingest.LetterF
 		}
 		t.AppendRow([]any{l.ID, l.Arrival, l.Pipeline, cut(printable(l.Name), 40), l.Record, l.Line, l.Stage, l.Sink, status(l.Status), reason})
 	}
-	return a.printTable(t, n, none)
+	if n == 0 {
+		return 0, nil
+	}
+	return n, a.printTable(t, n, "")
 }
 
 func status(n int) string {
@@ -152,8 +175,12 @@ func (a *app) printSomeLetters(ctx context.Context, c *admin.Client, d *admin.Ar
 	}
 	const most = 20
 	fmt.Fprintln(a.out, "\nDead letters")
-	if err := a.letterTable(ctx, c, ingest.LetterFilter{Arrival: id, Limit: most}, "they were replayed, dropped, or are past their retention"); err != nil {
+	n, err := a.letterTable(ctx, c, ingest.LetterFilter{Arrival: id, Limit: most})
+	if err != nil {
 		return err
+	}
+	if n == 0 {
+		fmt.Fprintln(a.out, "they were replayed, dropped, or are past their retention")
 	}
 	if d.Dead > most {
 		fmt.Fprintf(a.out, "… all of them: ingestd dead list --arrival %s\n", d.ID)
@@ -244,7 +271,7 @@ line end after each. An existing file is not overwritten.`,
 			})
 		},
 	}
-	p.register(a, cmd, "")
+	p.register(a, cmd, "all dead letters, as without any choice")
 	cmd.Flags().StringVarP(&to, "output", "o", "", "a new file (default: standard output)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the whole letters, one object a line")
 	cmd.Flags().BoolVar(&raw, "raw", false, "the records' bytes alone")
@@ -327,6 +354,9 @@ config and new keys: the target may get them twice.`,
 				if err != nil {
 					return err
 				}
+				if r.Letters == 0 && !asJSON {
+					return a.none(f)
+				}
 				if dry {
 					return a.printRehearsal(r, asJSON)
 				}
@@ -394,8 +424,7 @@ func (a *app) deadDrop() *cobra.Command {
 					n++
 				}
 				if n == 0 {
-					fmt.Fprintln(a.out, "no dead letters were chosen")
-					return nil
+					return a.none(f)
 				}
 				if err := a.confirm(yes, "Drop "+some(n, "dead letter")+" for good?"); err != nil {
 					return err

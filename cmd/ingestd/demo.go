@@ -286,8 +286,10 @@ func (d *demo) tell(ctx context.Context, state string) error {
 	var letters bytes.Buffer
 	shown := *d.a
 	shown.out = &letters
-	if err := shown.letterTable(ctx, d.client, ingest.LetterFilter{}, "none"); err != nil {
+	if n, err := shown.letterTable(ctx, d.client, ingest.LetterFilter{}); err != nil {
 		return err
+	} else if n == 0 {
+		fmt.Fprintln(&letters, "none")
 	}
 	d.say("%s", strings.TrimRight(letters.String(), "\n"))
 	books := 0

@@ -17,6 +17,7 @@ import (
 const (
 	dialTimeout      = 5 * time.Second
 	handshakeTimeout = 5 * time.Second
+	complaintWait    = 500 * time.Millisecond // for what a server says right after the handshake
 	maxHeader        = 64 << 10
 
 	// A batch of usual size goes out in one write, without a buffer of its own.
@@ -130,7 +131,19 @@ func (s *Sink) connect(ctx context.Context) error {
 	if conf.ServerName, _, err = net.SplitHostPort(addr); err != nil {
 		return err
 	}
-	return tls.Client(conn, conf).HandshakeContext(ctx)
+	secured := tls.Client(conn, conf)
+	if err := secured.HandshakeContext(ctx); err != nil || !s.asked.Load() {
+		return err
+	}
+	// In TLS 1.3 a server says only after the handshake that it wants the
+	// certificate that we do not have. One that does not mind waits for a request.
+	if err := conn.SetReadDeadline(time.Now().Add(complaintWait)); err != nil {
+		return err
+	}
+	if _, err := secured.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return nil
 }
 
 // explain adds what to do where net/http's words leave people alone.
