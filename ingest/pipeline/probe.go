@@ -115,5 +115,9 @@ type rejectedError struct {
 }
 
 func (e *rejectedError) Error() string {
-	return fmt.Sprintf("rejected whole: %d bad records, first %s", e.bad, e.first)
+	records := "records"
+	if e.bad == 1 {
+		records = "record"
+	}
+	return fmt.Sprintf("rejected whole: %d bad %s, first %s", e.bad, records, e.first)
 }

@@ -224,7 +224,7 @@ func TestRejectFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := b.is(1, ingest.Failed, ingest.Counts{Records: 3001, Filtered: 3000, Dead: 1})
-	if !strings.Contains(a.Error, "rejected whole: 1 bad records, first line 3002") {
+	if !strings.Contains(a.Error, "rejected whole: 1 bad record, first line 3002") {
 		t.Errorf("error %q", a.Error)
 	}
 	b.is(2, ingest.Done, ingest.Counts{Records: 3000, Delivered: 3000})

@@ -2,6 +2,7 @@ package source_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,6 +88,22 @@ func TestSidecar(t *testing.T) {
 		}
 		f.tracker.Leave()
 		f.problem(source.Unproven)
+	})
+	bubble(t, "none at the end of a sweep", source.Rules{Settle: settle, Sidecar: "{name}.md5", DoneFile: "{name}.done"}, func(f *fake) {
+		f.put("a", 1)
+		f.put("b", 1)
+		f.put("b.done", 0)
+		f.scan()
+		time.Sleep(settle)
+		f.want()
+		if f.tracker.Pending() {
+			t.Error("a sweep would wait for them")
+		}
+		f.tracker.Leave()
+		if len(f.problems) != 1 || !strings.Contains(f.problems[0].Error(), `"a": waits for "a.done"`) || !strings.Contains(f.problems[0].Error(), "1 more") {
+			t.Errorf("%v", f.problems)
+		}
+		f.problem(source.Unmarked)
 	})
 	bubble(t, "with a done_file", source.Rules{Settle: settle, Sidecar: "{name}.md5", DoneFile: "{name}.done"}, func(f *fake) {
 		f.put("a", 1)

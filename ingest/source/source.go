@@ -69,6 +69,7 @@ const (
 	Unproven                   // is not what its sidecar or trailer says
 	NoRoom                     // does not fit on the disk now
 	BadName                    // has a name that is not believed
+	Unmarked                   // without its done_file or sidecar when a sweep ended
 )
 
 func (k Kind) String() string {
@@ -93,6 +94,8 @@ func (k Kind) String() string {
 		return "no room"
 	case BadName:
 		return "bad name"
+	case Unmarked:
+		return "unmarked"
 	}
 	return fmt.Sprintf("problem %d", uint8(k))
 }

@@ -244,7 +244,7 @@ func (t *Tracker) drop(name string, it *item) {
 func (t *Tracker) judge(it *item, now time.Duration) {
 	marked, settled := t.marked(it.Name), it.since+t.rules.Settle
 	switch {
-	case t.rules.DoneFile != "" && !marked, t.rules.Sidecar != "" && t.sides[it.Name] == nil:
+	case t.lacks(it):
 		t.unready(it, never)
 	case it.Links > 1:
 		if now-it.linked >= LinkedFor {
@@ -261,6 +261,11 @@ func (t *Tracker) judge(it *item, now time.Duration) {
 	default:
 		t.makeReady(it)
 	}
+}
+
+// lacks reports whether an item waits for its done_file or sidecar.
+func (t *Tracker) lacks(it *item) bool {
+	return t.rules.DoneFile != "" && !t.marked(it.Name) || t.rules.Sidecar != "" && t.sides[it.Name] == nil
 }
 
 func (t *Tracker) marked(name string) bool {

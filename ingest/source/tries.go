@@ -2,6 +2,7 @@ package source
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -83,7 +84,8 @@ func (t *Tracker) Pending() bool {
 // Patience is how long a sweep waits for files that keep changing.
 func (t *Tracker) Patience() time.Duration { return t.rules.Settle + t.grace() }
 
-// Leave tells of what is pending as problems, at the end of a sweep.
+// Leave tells of what is pending as problems, at the end of a sweep; of all that
+// wait for a done_file or sidecar at once, which may be many.
 func (t *Tracker) Leave() {
 	for _, it := range t.queue {
 		switch {
@@ -96,6 +98,32 @@ func (t *Tracker) Leave() {
 			t.say(it, Unsettled, errors.New("is still being written; run again when it is whole"))
 		}
 	}
+	t.leaveUnmarked()
+}
+
+func (t *Tracker) leaveUnmarked() {
+	var first *item
+	others := -1
+	for _, it := range t.items {
+		if !t.lacks(it) || it.told != 0 {
+			continue
+		}
+		if others++; first == nil || it.Name < first.Name {
+			first = it
+		}
+	}
+	if first == nil {
+		return
+	}
+	lacking := t.filter.Sidecar(first.Name)
+	if t.rules.DoneFile != "" && !t.marked(first.Name) {
+		lacking = t.filter.Marker(first.Name)
+	}
+	err := fmt.Errorf("waits for %q; run again when that is there", lacking)
+	if others > 0 {
+		err = fmt.Errorf("%w (%d more files wait for theirs)", err, others)
+	}
+	t.say(first, Unmarked, err)
 }
 
 // say tells of a problem unless it was told about the file in this state.

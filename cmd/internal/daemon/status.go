@@ -55,7 +55,7 @@ func (d *Daemon) Status(ctx context.Context) (*admin.Status, error) {
 		}
 	}
 	for i := range crew.cfg.Sinks {
-		s.Sinks = append(s.Sinks, crew.sink(crew.cfg.Sinks[i].Name))
+		s.Sinks = append(s.Sinks, crew.sink(crew.cfg.Sinks[i].Name, running))
 	}
 	s.Alerts, err = d.openAlerts(ctx, running)
 	return s, err
@@ -63,7 +63,7 @@ func (d *Daemon) Status(ctx context.Context) (*admin.Status, error) {
 
 // The states of a sink, as engines name them; but for the first.
 const (
-	sinkUnknown  = "unknown" // no pipeline runs that has it
+	sinkUnknown  = "unknown" // nobody delivers
 	sinkOK       = "ok"
 	sinkWaiting  = "waiting" // for its hours
 	sinkPaused   = "paused"
@@ -73,8 +73,11 @@ const (
 
 // sink is how a sink does, for all lines together: as badly as for the one for
 // which it does worst.
-func (c *crew) sink(name string) admin.SinkStatus {
+func (c *crew) sink(name string, running bool) admin.SinkStatus {
 	worst := admin.SinkStatus{Name: name, State: sinkUnknown}
+	if running {
+		worst.State = sinkOK
+	}
 	rank := map[string]int{sinkUnknown: 0, sinkOK: 1, sinkWaiting: 2, sinkPaused: 3, sinkRetrying: 4, sinkStopped: 5}
 	for _, l := range c.lines {
 		l.mu.Lock()

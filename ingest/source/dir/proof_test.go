@@ -58,6 +58,9 @@ func TestSidecar(t *testing.T) {
 			if p := w.problem(); p.Kind != source.Unproven || p.Name != "s/a.csv" {
 				t.Errorf("problem %v", p)
 			}
+			if p := w.problem(); p.Kind != source.Unmarked || p.Name != "alone.csv" {
+				t.Errorf("problem %v", p)
+			}
 			w.write("s/a.csv", "half and half")
 			w.renew()
 			w.sweep()
