@@ -151,7 +151,7 @@ func (e *Engine) resume(ctx context.Context) error {
 func (e *Engine) heed(batches []*ingest.Batch) {
 	for _, b := range batches {
 		if q := e.queue(b.Sink); q != nil && b.Silence {
-			q.quiet(b.DueAt)
+			q.quiet(b)
 		}
 	}
 }

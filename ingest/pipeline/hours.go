@@ -207,6 +207,8 @@ func (e *Engine) leftOver() error {
 			case why != "":
 			case q.state != "":
 				why = "is " + q.state + ": " + strings.TrimPrefix(q.reason, "sink "+q.o.Name+": ")
+			case q.hushed.Next.After(now):
+				why = "is tried again at " + q.hushed.Next.Format(time.TimeOnly) + "; " + q.hushed.Reason
 			case at.After(now):
 				why = "waits until " + ofDay(at, now) + " (deliver)"
 			}

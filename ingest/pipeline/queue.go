@@ -42,6 +42,7 @@ type queue struct {
 	fails    int           // in a row
 	shut     time.Time     // nothing is sent before, unless something was taken
 	silence  time.Time     // the target asked for silence until then
+	hushed   Health        // how the sink does while it is only known that an earlier process was told to wait
 	probing  bool          // one batch alone finds out whether the sink is back
 	state    string        // "" = well, "retrying", "stopped"
 	reason   string
@@ -339,15 +340,6 @@ func (q *queue) inTurn(ctx context.Context, arrival int64) error {
 		case <-ctx.Done():
 			return brokenOff{context.Cause(ctx)}
 		}
-	}
-}
-
-// quiet keeps the queue from sending before at, as an earlier process was told.
-func (q *queue) quiet(at time.Time) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if at = q.meant(at); at.After(q.silence) {
-		q.silence = at
 	}
 }
 

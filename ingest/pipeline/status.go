@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ingestd/ingest"
 )
 
 // Health is how a sink does.
@@ -27,6 +29,9 @@ func (q *queue) health() Health {
 		if n, since, reason := q.jammed(); n > 0 {
 			return Health{Sink: q.o.Name, State: "retrying", Since: since, Reason: fmt.Sprintf("%d of its lanes wait, the others go on: %s", n, reason)}
 		}
+		if q.hushed.Next.After(now) {
+			return q.hushed
+		}
 		return Health{Sink: q.o.Name, State: "ok"}
 	}
 	next := q.opens(now)
@@ -34,6 +39,23 @@ func (q *queue) health() Health {
 		next = q.waiting[0].due
 	}
 	return Health{Sink: q.o.Name, State: q.state, Reason: q.reason, Since: q.since, Next: next}
+}
+
+// quiet keeps the queue from sending before b is due, as an earlier process was
+// told.
+func (q *queue) quiet(b *ingest.Batch) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	at := q.meant(b.DueAt)
+	if !at.After(q.silence) {
+		return
+	}
+	q.silence = at
+	reason := "the last answer before the restart: " + b.Answer
+	if b.Status != 0 {
+		reason = fmt.Sprintf("the last answer before the restart: %d %s", b.Status, b.Answer)
+	}
+	q.hushed = Health{Sink: q.o.Name, State: "retrying", Since: time.Now(), Next: at, Reason: reason}
 }
 
 // Health lists the pipeline's sinks, by name, and how each does.

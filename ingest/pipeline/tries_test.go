@@ -140,7 +140,12 @@ func retryAfter(t *testing.T, wait time.Duration, restart bool) {
 	if restart {
 		stop()
 		b.reopen()
-		_, stop = b.daemon(b.file("b.csv", numbers(2000, 2500)))
+		var e *pipeline.Engine
+		e, stop = b.daemon(b.file("b.csv", numbers(2000, 2500)))
+		time.Sleep(time.Minute)
+		if h := e.Health()[0]; h.State != "retrying" || h.Reason != "the last answer before the restart: 429" || h.Next.Before(at) {
+			t.Errorf("health %+v", h)
+		}
 		b.ended(2)
 	}
 	b.ended(1)
