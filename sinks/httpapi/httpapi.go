@@ -155,6 +155,7 @@ func New(o Options) (*Sink, error) {
 		return nil, err
 	}
 	s.fixed = fixedSecrets(o, s.url)
+	s.url.hide(o.Secrets)
 	c, err := s.prepare(user, nil)
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)

@@ -45,8 +45,12 @@ func (s *Sink) judge(rep reply) (ingest.Answer, error) {
 	case (st == http.StatusNotFound || st == http.StatusMethodNotAllowed || st == http.StatusGone) && !s.accepted.Load():
 		return a, s.halt(rep, "it has accepted nothing yet; check the sink's url and method")
 	default:
+		reason := "the target answered " + statusText(st)
+		if st < 300 {
+			reason += ", which is not in accept"
+		}
 		return a, &ingest.Reject{
-			Reason:   "the target answered " + statusText(st),
+			Reason:   reason,
 			Answer:   a,
 			TooLarge: st == http.StatusRequestEntityTooLarge,
 		}

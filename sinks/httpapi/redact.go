@@ -131,6 +131,10 @@ func fixedSecrets(o Options, u *urlTemplate) []string {
 	out := grantSecrets(o.Auth)
 	for _, s := range o.Secrets {
 		out = append(out, s.Reveal())
+		// Of a URL that is a key in itself a target sends back the path.
+		if u, err := url.Parse(s.Reveal()); err == nil && u.Host != "" {
+			guessed = append(guessed, u.RequestURI(), u.EscapedPath())
+		}
 	}
 	guessed = append(guessed, u.secrets...)
 	for name, value := range o.Headers {

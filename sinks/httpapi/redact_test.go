@@ -100,6 +100,46 @@ func TestSecretsNeverShow(t *testing.T) {
 	}
 }
 
+// A URL's path may be a key in itself, brought as a whole or in part.
+func TestSecretInThePath(t *testing.T) {
+	status := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if status == 302 {
+			w.Header().Set("Location", r.RequestURI)
+		}
+		w.WriteHeader(status)
+		fmt.Fprintf(w, "no %s here", r.RequestURI)
+	}))
+	whole := srv.URL + "/hooks/T0/c4nary-key?v=c4nary"
+	for name, o := range map[string]Options{
+		"part":  {URL: srv.URL + "/hooks/c4nary-key", Secrets: []ingest.Secret{ingest.NewSecret("c4nary-key")}},
+		"whole": {URL: whole, Secrets: []ingest.Secret{ingest.NewSecret(whole)}},
+	} {
+		s, err := New(o)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		t.Cleanup(func() { s.Close() })
+		for _, status = range []int{200, 302, 401, 404, 422, 429, 503} {
+			a, err := s.Send(t.Context(), &ingest.Request{Key: "k", Body: []byte("{}"), Records: 1})
+			tried, terr := s.Try(t.Context(), "")
+			if said := fmt.Sprintf("%+v %v %+v %+v %v", a, err, ingest.AnswerOf(err), tried, terr); strings.Contains(said, "c4nary") {
+				t.Errorf("%s, %d: %s", name, status, said)
+			}
+		}
+	}
+	srv.Close()
+	s, err := New(Options{URL: whole, Secrets: []ingest.Secret{ingest.NewSecret(whole)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, err = s.Send(t.Context(), &ingest.Request{Key: "k", Body: []byte("{}"), Records: 1})
+	if err == nil || strings.Contains(err.Error(), "c4nary") || !strings.Contains(err.Error(), srv.URL) {
+		t.Errorf("%v: want the host, and no key", err)
+	}
+}
+
 func TestSecretAtTheCut(t *testing.T) {
 	red := newRedactor([]string{canary})
 	for n := keptAnswer - len(canary) - 10; n < keptAnswer+10; n++ {

@@ -24,7 +24,7 @@ type urlTemplate struct {
 	fields   []string
 	fixed    *url.URL // the URL itself, where it holds no place
 	secrets  []string // literal query values that look like secrets
-	shown    string   // for messages: no query, no user
+	shown    string   // for messages: no query, no user, no secret
 }
 
 // A urlPart is literal text, or the place of a value.
@@ -130,6 +130,20 @@ func parseURL(template string, auth *Auth) (*urlTemplate, error) {
 		t.fixed = u
 	}
 	return t, nil
+}
+
+// hide cuts secrets out of the path that messages show: that of a chat's webhook
+// is a key in itself. The host stays, so that people can tell what failed.
+func (t *urlTemplate) hide(secrets []ingest.Secret) {
+	var cut []string
+	for _, s := range secrets {
+		text := s.Reveal()
+		if u, err := url.Parse(text); err == nil && u.Host != "" {
+			text = u.EscapedPath()
+		}
+		cut = append(cut, strings.Trim(text, "/"))
+	}
+	t.shown = t.base + newRedactor(cut).replace.Replace(strings.TrimPrefix(t.shown, t.base))
 }
 
 // userOf moves a user:password of the URL into auth.
