@@ -64,6 +64,7 @@ type Letter struct {
 	Key       Key   // zero where it has none
 	Batch     int64 // the batch it was given up with; 0 for others
 	Uncertain bool  // given up while the fate of its last try was unknown
+	Replaying bool  // its record is being sent again; it is dead until that ends
 	At        time.Time
 }
 
@@ -81,6 +82,8 @@ type LetterFilter struct {
 	// ByRecord lists them in the order of their arrivals and records, not in
 	// that of their deaths.
 	ByRecord bool
+	// Replaying: those that are being replayed and did not die again, too.
+	Replaying bool
 }
 
 // AuditRow is the proof, or not, that one arrival's books balance. It is

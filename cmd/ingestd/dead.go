@@ -152,6 +152,9 @@ func (a *app) letterTable(ctx context.Context, c *admin.Client, f ingest.LetterF
 		if l.Uncertain {
 			reason = "(uncertain) " + reason
 		}
+		if l.Replaying {
+			reason = "(being sent again) " + reason
+		}
 		t.AppendRow([]any{l.ID, l.Arrival, l.Pipeline, cut(printable(l.Name), 40), l.Record, l.Line, l.Stage, l.Sink, status(l.Status), reason})
 	}
 	if n == 0 {
@@ -226,6 +229,9 @@ func (a *app) deadShow() *cobra.Command {
 				line("reason", printable(l.Reason))
 				line("status", l.Status)
 				line("answer", printable(l.Answer))
+				if l.Replaying {
+					line("replay", "it is being sent again; it leaves the list when it is delivered")
+				}
 				if l.Uncertain {
 					line("uncertain", "the target may have it: no answer said what became of it")
 				}
@@ -286,9 +292,11 @@ func exportLetters(ctx context.Context, c *admin.Client, f ingest.LetterFilter, 
 		if err != nil {
 			return err
 		}
-		if asJSON {
+		switch {
+		case asJSON:
 			err = admin.Encode(w, l)
-		} else {
+		case l.Replaying: // nobody should mend it now
+		default:
 			_, err = w.Write(append(l.Bytes(), '\n'))
 		}
 		if err != nil {
@@ -417,11 +425,13 @@ func (a *app) deadDrop() *cobra.Command {
 			}
 			return a.ask(cmd.Context(), func(c *admin.Client) error {
 				var n int64
-				for _, err := range c.Letters(cmd.Context(), f) {
+				for l, err := range c.Letters(cmd.Context(), f) {
 					if err != nil {
 						return err
 					}
-					n++
+					if !l.Replaying {
+						n++
+					}
 				}
 				if n == 0 {
 					return a.none(f)

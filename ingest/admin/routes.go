@@ -95,6 +95,7 @@ func (a *api) letters(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, p.err)
 		return
 	}
+	f.Replaying = true
 	stream(a, w, r, a.Query.Letters(r.Context(), f), viewLetter)
 }
 
@@ -159,7 +160,7 @@ func (a *api) letter(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	for l, err := range a.Query.Letters(r.Context(), ingest.LetterFilter{IDs: []int64{n}}) {
+	for l, err := range a.Query.Letters(r.Context(), ingest.LetterFilter{IDs: []int64{n}, Replaying: true}) {
 		a.answer(w, r, viewLetter(&l), err)
 		return
 	}

@@ -96,6 +96,7 @@ type Letter struct {
 	Raw        *string    `json:"raw,omitempty"`
 	RawBase64  *string    `json:"raw_base64,omitempty"`
 	Uncertain  bool       `json:"uncertain"`
+	Replaying  bool       `json:"replaying"` // it is being sent again
 	At         *time.Time `json:"at"`
 }
 
@@ -278,7 +279,7 @@ func viewLetter(l *ingest.Letter) Letter {
 		ID: id(l.ID), Arrival: id(l.Arrival), Pipeline: l.Pipeline,
 		Record: l.Pos.Record, Line: l.Pos.Line, Column: l.Pos.Column,
 		Stage: string(l.Stage), Sink: l.Sink, Reason: text(l.Reason), Status: l.Status,
-		Answer: text(l.Answer), Uncertain: l.Uncertain, At: when(l.At),
+		Answer: text(l.Answer), Uncertain: l.Uncertain, Replaying: l.Replaying, At: when(l.At),
 	}
 	v.Name, v.NameBase64 = name(l.Name)
 	if raw := string(l.Raw); utf8.ValidString(raw) {

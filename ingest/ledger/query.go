@@ -159,20 +159,21 @@ func (l *Ledger) Arrival(ctx context.Context, id int64) (*ingest.ArrivalDetail, 
 }
 
 const letterQuery = `SELECT d.id, d.arrival, a.pipeline, a.name, d.record, d.line, d.col, d.place, d.stage, d.sink, d.reason,
-	d.status, d.answer, d.raw, d.key, coalesce(b.id, 0), d.uncertain, d.at FROM dead d JOIN arrivals a ON a.id = d.arrival
+	d.status, d.answer, d.raw, d.key, coalesce(b.id, 0), d.uncertain, d.state = 'replaying', d.at FROM dead d JOIN arrivals a ON a.id = d.arrival
 	LEFT JOIN batches b ON b.id = d.batch AND b.state = 'given_up'`
 
 func scanLetter(r scanner) (d ingest.Letter, err error) {
 	var name, key []byte
 	var at int64
 	err = r.Scan(&d.ID, &d.Arrival, &d.Pipeline, &name, &d.Pos.Record, &d.Pos.Line, &d.Pos.Column, &d.Pos.Offset, &d.Stage, &d.Sink,
-		&d.Reason, &d.Status, &d.Answer, &d.Raw, &key, &d.Batch, &d.Uncertain, &at)
+		&d.Reason, &d.Status, &d.Answer, &d.Raw, &key, &d.Batch, &d.Uncertain, &d.Replaying, &at)
 	d.Name, d.At = string(name), time.UnixMicro(at)
 	copy(d.Key[:], key)
 	return d, err
 }
 
-// Letters implements ingest.Query: those that are dead now, oldest first.
+// Letters implements ingest.Query: those that are dead now, or were until a replay
+// that is under way, oldest first.
 func (l *Ledger) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[ingest.Letter, error] {
 	return func(yield func(ingest.Letter, error) bool) {
 		left := f.Limit
@@ -189,7 +190,9 @@ func (l *Ledger) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[i
 		}
 		for left > 0 {
 			var c cond
-			c.add(true, "d.state = 'dead'")
+			c.add(!f.Replaying, "d.state = 'dead'")
+			c.add(f.Replaying, `(d.state = 'dead' OR d.state = 'replaying' AND NOT EXISTS (SELECT 1 FROM dead n
+				WHERE n.arrival = d.arrival AND n.record = d.record AND n.sink = d.sink AND n.id > d.id AND n.state = 'dead'))`)
 			c.add(!f.ByRecord, "d.id > ?", last.ID)
 			c.add(f.ByRecord && f.Arrival == 0, "(d.arrival, d.record, d.id) > (?, ?, ?)", last.Arrival, last.Pos.Record, last.ID)
 			c.add(f.ByRecord && f.Arrival != 0, "d.record >= ? AND (d.record > ? OR d.id > ?)", last.Pos.Record, last.Pos.Record, last.ID)

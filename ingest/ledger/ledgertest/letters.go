@@ -181,6 +181,13 @@ func lettersTakenOnce(t *testing.T, d Driver) {
 	w.judge(id, 1, "a")
 	first := replay(id, list[:1], ingest.New, "a")
 	w.commit(first)
+	// It can still be seen, and not be taken.
+	if n := len(w.letters(ingest.LetterFilter{Arrival: id})); n != 3 {
+		t.Errorf("%d letters are dead", n)
+	}
+	if l := w.letters(ingest.LetterFilter{Arrival: id, Replaying: true}); len(l) != 4 || !l[0].Replaying || l[1].Replaying {
+		t.Errorf("with those that are replayed: %+v", l)
+	}
 	if _, err := w.Drop(w.ctx(), []int64{list[1].ID}); err != nil {
 		t.Fatal(err)
 	}
@@ -210,6 +217,9 @@ func lettersTakenOnce(t *testing.T, d Driver) {
 	w.expect(w.judge(id, 3, "c"), "N")
 	w.Unjudge(id, "p", []ingest.Key{key("c")})
 	w.delivered(first.Batches[0])
+	if l := w.letters(ingest.LetterFilter{Arrival: id, Replaying: true}); len(l) != 2 {
+		t.Errorf("after it was delivered: %+v", l)
+	}
 	refused(replay(id, list[:1], ingest.New, "a"))
 	w.counts(w.settled(id), w.settled(id))
 	// The last one's key was delivered meanwhile: it leaves the list.
