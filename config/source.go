@@ -245,6 +245,9 @@ func (s *SFTP) keys() []key {
 func (s *SFTP) check(say func(key, message, hint string)) {
 	s.Watch.check(say)
 	s.SFTPHost.check(say)
+	if s.Mailbox && s.Proof != nil && s.Proof.Sidecar != "" {
+		say("proof.sidecar", "a `sidecar` does not go with `mailbox: true`: a file that is not proven could not be read again", "a `trailer` proves what was read")
+	}
 	if s.Mailbox && s.WhenDone.Action != "keep" {
 		say("when_done", "`mailbox: true` goes with `when_done: {action: keep}`: the server itself removes what was read", "")
 	}

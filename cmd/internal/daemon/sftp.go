@@ -19,12 +19,17 @@ import (
 // newSFTP makes a source that polls a partner's server.
 func newSFTP(conf *config.Config, p *config.Pipeline, known func(string) bool, sp *spool.Spool, log *slog.Logger, state func(error)) (*sftp.Source, error) {
 	s := &p.Source.SFTP
+	spec, err := formatSpec(p)
+	if err != nil {
+		return nil, err
+	}
 	o := sftp.Options{
 		Pipeline:    p.Name,
 		Server:      sftpServer(&s.SFTPHost),
 		Path:        s.Path,
 		Rules:       rules(&s.Watch),
 		Known:       known,
+		Trailer:     spec.trailer(),
 		Poll:        s.Poll,
 		Concurrency: s.Concurrency,
 		Mailbox:     s.Mailbox,

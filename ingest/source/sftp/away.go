@@ -127,6 +127,9 @@ func (s *Source) carryOut(ctx context.Context, c *conn, a *ingest.Arrival, from 
 		return err
 	}
 	if a.Away.Action == source.Delete {
+		if err := s.putSidecarAway(ctx, c, a, from, ""); err != nil {
+			return err
+		}
 		err := c.do(ctx, "delete", func() error { return c.Remove(from) })
 		return unlessGone(err)
 	}
@@ -138,15 +141,11 @@ func (s *Source) carryOut(ctx context.Context, c *conn, a *ingest.Arrival, from 
 }
 
 func (s *Source) removeMarker(ctx context.Context, c *conn, name, from string) error {
-	f, err := source.NewFilter(s.rules)
-	if err != nil {
-		return err
-	}
-	marker := f.Marker(path.Base(name))
+	marker := s.filter.Marker(path.Base(name))
 	if marker == "" {
 		return nil
 	}
-	err = c.do(ctx, "delete its done_file", func() error { return c.Remove(path.Join(path.Dir(from), marker)) })
+	err := c.do(ctx, "delete its done_file", func() error { return c.Remove(path.Join(path.Dir(from), marker)) })
 	return unlessGone(err)
 }
 
@@ -171,19 +170,15 @@ func (s *Source) move(ctx context.Context, c *conn, from, to string, a *ingest.A
 		if p := path.Join(dir, name); name != as && s.promised(p) {
 			return true, nil
 		}
-		err := c.do(ctx, "look at its destination", func() error {
-			_, err := c.Lstat(path.Join(dir, name))
-			return err
-		})
-		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		}
-		return err == nil, err
+		return s.exists(ctx, c, path.Join(dir, name))
 	})
 	if err != nil {
 		return err
 	}
 	final := path.Join(dir, base)
+	if err := s.putSidecarAway(ctx, c, a, from, final); err != nil {
+		return fmt.Errorf("move its sidecar: %w", err)
+	}
 	err = c.do(ctx, fmt.Sprintf("rename it to %q", final), func() error { return rename(c, from, final) })
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

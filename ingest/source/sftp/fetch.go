@@ -153,6 +153,9 @@ func (f *fetch) run(ctx context.Context) error {
 	case lost(err):
 		return err
 	}
+	if err := f.prove(ctx); err != nil {
+		return err
+	}
 	return f.commit()
 }
 

@@ -96,6 +96,9 @@ func (p *pass) land() (broken error) {
 		if err := p.failed(f); err != nil {
 			broken = err
 		}
+		if f.err == nil { // it is handed over after all
+			kept = append(kept, f)
+		}
 	}
 	clear(p.flights[len(kept):])
 	p.flights = kept
@@ -111,12 +114,16 @@ func (p *pass) failed(f *flight) error {
 	var (
 		changed *changedError
 		size    *sizeError
+		doubt   *doubtError
 		local   *localError
 		name    = f.e.Name
 	)
 	got := f.begin
 	if f.part != nil {
 		got = f.part.through
+	}
+	if errors.As(f.err, &doubt) && p.ctx.Err() == nil && p.doubted(f, doubt) {
+		return nil
 	}
 	connection := lost(f.err)
 	if connection && p.ctx.Err() == nil {
@@ -141,6 +148,7 @@ func (p *pass) failed(f *flight) error {
 		p.tracker.Gone(name)
 	case errors.As(f.err, &changed):
 		p.tracker.Again(changed.now)
+	case errors.As(f.err, &doubt): // the tracker knows
 	case errors.As(f.err, &size):
 		p.tracker.Refuse(name, source.Unreadable, f.err)
 	case errors.As(f.err, &local):

@@ -12,6 +12,8 @@
 //     same size and mtime, or when its done_file is there. It is handed over
 //     only if its bytes are as many as it had before and has after, and its
 //     mtime is the same.
+//   - Where a sidecar or a trailer is asked for, what was fetched is what they say,
+//     or it is not handed over before nothing more will come, to fail.
 //   - What is handed over is durable in the spool. The server's file stays as
 //     it is until the arrival's last outcome is on disk; then it is moved or
 //     deleted if it is still the very file that was read, as far as size and
@@ -71,6 +73,9 @@ type Options struct {
 	// restart; "": it is not.
 	Stamp       string
 	Concurrency int // files fetched at once; 0: DefaultConcurrency
+	// Trailer says whether a file ends with its trailer, an *ingest.ReadError where
+	// it does not; nil: none is asked for.
+	Trailer func(context.Context, ingest.Input) error
 	// Mailbox is for servers that remove a file when it was read or looked at:
 	// the listing alone is believed, and a file is read once, in order.
 	Mailbox bool
@@ -95,6 +100,7 @@ type Source struct {
 	o      Options
 	path   string
 	rules  source.Rules
+	filter *source.Filter // of rules
 	done   source.When
 	failed source.When
 	skip   map[string]bool // relative directories that are never entered
@@ -158,8 +164,12 @@ func New(o Options) (*Source, error) {
 	if s.failed == (source.When{}) {
 		s.failed = source.When{Action: source.Keep}
 	}
-	if _, err := source.NewFilter(s.rules); err != nil {
+	var err error
+	if s.filter, err = source.NewFilter(s.rules); err != nil {
 		errs = append(errs, err)
+	}
+	if o.Mailbox && s.rules.Sidecar != "" {
+		errs = append(errs, errors.New("sidecar: it does not go with mailbox: a file that is not proven could not be read again"))
 	}
 	for _, w := range []struct {
 		key  string
