@@ -66,13 +66,21 @@ func TestSFTP(t *testing.T) {
 		t.Errorf("failed: %q", got)
 	}
 
+	// Our copy is there for a replay, though the partner's file is not.
+	if err := os.Remove(filepath.Join(drop, "done", "a.csv")); err != nil {
+		t.Fatal(err)
+	}
+	if said := s.ask(0, "replay", "1"); !strings.Contains(said, "a.csv") {
+		t.Errorf("replay: %s", said)
+	}
+
 	p := s.start("run")
 	p.logs("running")
 	s.drop("drop", "b.csv", "id,n\n4,x\n")
 	s.until("run-now", func() bool { return strings.Contains(s.ask(0, "status"), "acme") })
 	s.ask(0, "run-now", "-p", "acme")
 	s.arrival("b.csv", "done")
-	s.until("the move", func() bool { return fmt.Sprint(s.names("drop/done")) == "[a.csv b.csv]" })
+	s.until("the move", func() bool { return fmt.Sprint(s.names("drop/done")) == "[b.csv]" })
 
 	// The server comes back with another key: nothing is read, and status says
 	// both fingerprints.

@@ -2,15 +2,16 @@ package pipeline
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"ingestd/ingest"
+	"ingestd/ingest/spool"
 )
 
 // Release lets a held arrival go on as it is.
@@ -80,11 +81,23 @@ func Content(a *ingest.Arrival) (*ingest.Found, error) {
 	}
 	f := a.Found
 	f.Keep = true
-	f.Path = cmp.Or(a.Away.To, a.Path)
+	f.Path = a.Path
+	if filepath.IsAbs(a.Away.To) { // not a place on another machine
+		f.Path = a.Away.To
+	}
 	st, err := os.Lstat(f.Path)
 	if errors.Is(err, fs.ErrNotExist) && !a.PutAway {
 		f.Path = a.Path // not moved yet
 		st, err = os.Lstat(f.Path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		if kept, ok := spool.Kept(a.Path); ok {
+			f.Path = kept
+			st, err = os.Lstat(f.Path)
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(a.Origin) {
+		return nil, fmt.Errorf("replay arrival %d: our copy of %s is gone; fetch the file and say: ingestd once -p %s FILE", a.ID, a.Origin, a.Pipeline)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("replay arrival %d: its content is gone (%s): put the file back there, or drop it anew", a.ID, f.Path)

@@ -42,6 +42,7 @@ const (
 type Spool struct {
 	files  string
 	outbox string
+	kept   string
 	epoch  string // starts the names of the files of this Spool
 	seq    atomic.Uint64
 }
@@ -58,6 +59,7 @@ func Open(dir string) (*Spool, error) {
 	s := &Spool{
 		files:  filepath.Join(dir, filesDir),
 		outbox: filepath.Join(dir, outboxDir),
+		kept:   filepath.Join(dir, keptDir),
 		epoch:  hex.EncodeToString(r[:]),
 	}
 	for _, d := range []string{s.files, s.outbox} {

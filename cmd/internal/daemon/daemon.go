@@ -132,7 +132,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.metrics.WatchBacklog(d.ledger.Backlog)
 	d.news = newNews(d.metrics)
 	d.meter = newMeter(d.news)
-	d.pruner = &pruner{query: d.ledger, rows: d.ledger, keep: cfg.Retention, now: time.Now, sidecar: d.sidecar, log: o.Logger}
+	d.pruner = &pruner{query: d.ledger, rows: d.ledger, keep: cfg.Retention, now: time.Now, sidecar: d.sidecar, copies: d.pruneCopies, log: o.Logger}
 	if err := d.loadPauses(ctx); err != nil {
 		return nil, err
 	}
@@ -218,27 +218,9 @@ func names(cfg *config.Config) (pipelines, sinkNames []string) {
 // sweepStores removes spool files that no arrival has: copies that a crash kept
 // from being accepted.
 func (d *Daemon) sweepStores(ctx context.Context) error {
-	owned := map[string]bool{}
-	for _, state := range []ingest.State{ingest.Waiting, ingest.Running, ingest.Held} {
-		for a, err := range d.ledger.Arrivals(ctx, ingest.ArrivalFilter{State: state}) {
-			if err != nil {
-				return err
-			}
-			owned[a.Path] = true
-		}
-	}
-	backlog, err := d.ledger.Backlog(ctx)
+	owned, err := d.owned(ctx)
 	if err != nil {
 		return err
-	}
-	for _, b := range backlog {
-		list, err := d.ledger.Unfinished(ctx, b.Pipeline)
-		if err != nil {
-			return err
-		}
-		for i := range list {
-			owned[list[i].Path] = true
-		}
 	}
 	if n, err := d.spool.RemoveUnowned(func(path string) bool { return owned[path] }); err != nil {
 		return fmt.Errorf("clean the spool: %w", err)

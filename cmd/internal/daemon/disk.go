@@ -20,6 +20,8 @@ type diskWatch struct {
 	need func(total uint64) uint64 // bytes that must be free, of a filesystem's total
 	free func(dir string) (free, total uint64, err error)
 	log  *slog.Logger
+	// spare is called before each look and may make room; nil: nothing can.
+	spare func()
 
 	mu      sync.Mutex
 	low     string        // the directory where too little is left, or ""
@@ -63,6 +65,9 @@ func (w *diskWatch) run(ctx context.Context) {
 
 // look measures once.
 func (w *diskWatch) look() {
+	if w.spare != nil {
+		w.spare()
+	}
 	low, near := "", ""
 	var tight []tightDisk
 	for _, dir := range w.dirs {

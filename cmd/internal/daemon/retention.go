@@ -30,7 +30,10 @@ type pruner struct {
 	// sidecar is the name of the sidecar that was moved along with a pipeline's
 	// file; "" or nil: there is none.
 	sidecar func(pipeline, path string) string
-	log     *slog.Logger
+	// copies removes what was kept of files that are on other machines; nil: nothing
+	// was. A zero time removes none.
+	copies func(ctx context.Context, done, failed time.Time) (int, error)
+	log    *slog.Logger
 
 	mu   sync.Mutex
 	upTo map[ingest.State]time.Time // what was found before was looked at, long after
@@ -100,7 +103,7 @@ func (p *pruner) prune(ctx context.Context) (*admin.PruneResult, error) {
 			if err != nil {
 				return r, fmt.Errorf("prune files: %w", err)
 			}
-			if a.FinishedAt.After(cutoff) || !a.PutAway || a.Away.Action != "move" {
+			if a.FinishedAt.After(cutoff) || !a.PutAway || a.Away.Action != "move" || !filepath.IsAbs(a.Away.To) {
 				continue
 			}
 			switch removed, err := removeMoved(&a); {
@@ -120,16 +123,20 @@ func (p *pruner) prune(ctx context.Context) (*admin.PruneResult, error) {
 			p.upTo[kind.state] = cutoff
 		}
 	}
+	before := func(keep time.Duration) (t time.Time) {
+		if keep > 0 {
+			t = now.Add(-keep)
+		}
+		return t
+	}
+	if p.copies != nil {
+		n, err := p.copies(ctx, before(p.keep.Done), before(p.keep.Failed))
+		r.Files += int64(n)
+		failed = errors.Join(failed, err)
+	}
 	var err error
 	if p.rows != nil {
-		var arrivals, letters time.Time
-		if p.keep.Arrivals > 0 {
-			arrivals = now.Add(-p.keep.Arrivals)
-		}
-		if p.keep.Dead > 0 {
-			letters = now.Add(-p.keep.Dead)
-		}
-		r.Arrivals, r.Letters, err = p.rows.Prune(ctx, arrivals, letters)
+		r.Arrivals, r.Letters, err = p.rows.Prune(ctx, before(p.keep.Arrivals), before(p.keep.Dead))
 	}
 	return r, errors.Join(failed, err)
 }

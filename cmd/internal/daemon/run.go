@@ -346,6 +346,7 @@ func (d *Daemon) summary() string {
 // one's, and pauses its sources while too little is free.
 func (d *Daemon) startDisk(ctx context.Context, wg *sync.WaitGroup, c *crew) {
 	w := newDiskWatch(c.dirs(), c.cfg.MinFree.Of, d.log)
+	w.spare = func() { d.shedCopies(ctx, c.cfg.StateDir, c.cfg.MinFree.Of) }
 	w.look()
 	ctx, stop := context.WithCancel(ctx)
 	d.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"time"
 
 	"ingestd/ingest"
 	"ingestd/ingest/source"
@@ -60,7 +61,8 @@ func folderOf(remote, name string) string {
 	return path.Clean(dir)
 }
 
-// PutAway carries a.Away out on the server and removes our copy. It may be
+// PutAway carries a.Away out on the server and keeps our copy for a replay, where
+// there is room. It may be
 // repeated after a crash at any instant: a file that is gone was put away, and
 // one that is not the one that was read, by size and mtime, is left alone. Where
 // the destination is taken the file gets a numbered name and a.Away.To is set to
@@ -100,7 +102,10 @@ func (s *Source) putAway(ctx context.Context, a *ingest.Arrival) error {
 		}
 	}
 	// The copy goes last: as long as it is there, the arrival is ours to end.
-	return s.o.Spool.Remove(a.Path)
+	if a.State == ingest.DuplicateState || s.o.Room != nil && s.o.Room(0) != nil {
+		return s.o.Spool.Remove(a.Path) // what it is a duplicate of is kept, or there is no room
+	}
+	return s.o.Spool.Keep(a.Path, a.State == ingest.Failed, time.Now())
 }
 
 // carryOut moves or deletes the file called from.
