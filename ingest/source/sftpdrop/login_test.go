@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -346,4 +347,63 @@ func TestLFTP(t *testing.T) {
 	r.stands("orders/a.csv", want)
 	r.stands("orders/b.csv", want)
 	r.stands("m/c.csv", nil)
+}
+
+// scp speaks SFTP, and fails where the server does not say that all went well.
+func TestSCP(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	if _, err := exec.LookPath("scp"); err != nil {
+		t.Skip("no scp command: apt-get install openssh-client")
+	}
+	want := data(300_000)
+	_, port, _ := net.SplitHostPort(r.addr)
+	tree := filepath.Join(t.TempDir(), "tree")
+	for _, dir := range []string{tree, filepath.Join(tree, "sub")} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "a.csv"), want, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("scp", "-s", "-q", "-r", "-p", "-F", "none", "-P", port, "-i", r.keyFile, "-o", "IdentitiesOnly=yes",
+		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", tree, "acme@127.0.0.1:/orders/")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("scp: %v\n%s\n%s", err, out, r.log)
+	}
+	r.stands("orders/tree/a.csv", want)
+	r.stands("orders/tree/sub/a.csv", want)
+}
+
+// A session ends with a status.
+func TestExitStatus(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	conn, err := r.dial("acme", ssh.PublicKeys(r.key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for range 20 {
+		ended := make(chan string, 1)
+		ch, reqs, err := conn.OpenChannel("session", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			said := ""
+			for req := range reqs {
+				said += req.Type
+			}
+			ended <- said
+		}()
+		if ok, err := ch.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"})); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		ch.CloseWrite()
+		if said := <-ended; said != "exit-status" {
+			t.Fatalf("it ended with %q", said)
+		}
+	}
 }

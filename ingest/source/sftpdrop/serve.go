@@ -300,7 +300,8 @@ func (k *conn) sftp(ch ssh.Channel) {
 	}()
 	rs := sftp.NewRequestServer(newGate(ch), s.handlers(), sftp.WithRSAllocator())
 	err := rs.Serve() // tells open uploads that they broke
-	rs.Close()
+	// It closes the channel. The status goes before: scp takes its absence for a failure.
+	defer rs.Close()
 	status := struct{ Status uint32 }{0}
 	if err != nil && !errors.Is(err, io.EOF) {
 		status.Status = 1
