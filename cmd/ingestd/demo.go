@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ingestd/cmd/internal/daemon"
+	"ingestd/config"
 	"ingestd/ingest"
 	"ingestd/ingest/admin"
 	"ingestd/samples"
@@ -29,8 +30,8 @@ func (a *app) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Everything at once in a temporary directory; prints what happens",
 		Long: `Starts a target API and a daemon in a temporary directory (under $TMPDIR), drops
-files of all four formats, a repeated file and some bad records among them, and
-shows what became of each. Ends by itself, and leaves the directory for a look;
+files of all four formats, a repeated file and some bad records among them,
+uploads one by SFTP as a partner does, and shows what became of each. Ends by itself, and leaves the directory for a look;
 with DEMO_KEEP=1 daemon and target stay until interrupted.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -46,13 +47,14 @@ with DEMO_KEEP=1 daemon and target stay until interrupted.`,
 
 // A demo is the whole of it, in one process.
 type demo struct {
-	a      *app
-	dir    string
-	config string
-	target *demoTarget
-	log    *os.File
-	client *admin.Client
-	off    []string // what is not as it should be
+	a       *app
+	dir     string
+	config  string
+	target  *demoTarget
+	partner *demoPartner
+	log     *os.File
+	client  *admin.Client
+	off     []string // what is not as it should be
 }
 
 func newDemo(a *app) (_ *demo, err error) {
@@ -70,8 +72,11 @@ func newDemo(a *app) (_ *demo, err error) {
 	}
 	d.config = filepath.Join(d.dir, "ingestd.yaml")
 	text := strings.ReplaceAll(string(samples.Quickstart()), "http://127.0.0.1:9000", d.target.url())
-	text += "\nstate_dir: state\nadmin: {listen: \"unix:admin.sock\"}\n"
-	if err := os.WriteFile(d.config, []byte(text), 0o600); err != nil {
+	var more string
+	if d.partner, more, err = newDemoPartner(d.dir); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(d.config, []byte(text+more), 0o600); err != nil {
 		return nil, err
 	}
 	d.log, err = os.Create(filepath.Join(d.dir, "ingestd.log"))
@@ -97,7 +102,12 @@ func (d *demo) run(ctx context.Context, keep bool) error {
 	if cfg == nil {
 		return problems.Err()
 	}
+	folders := 0
 	for i := range cfg.Pipelines {
+		if cfg.Pipelines[i].Source.Type != "dir" {
+			continue
+		}
+		folders++
 		if err := os.MkdirAll(cfg.Pipelines[i].Source.Path(), 0o755); err != nil {
 			return err
 		}
@@ -109,7 +119,7 @@ func (d *demo) run(ctx context.Context, keep bool) error {
 	}
 	d.say("ingestd demo, in %s\n", d.dir)
 	d.say("A target API listens on %s. It answers the first request with 503, as APIs do.", d.target.url())
-	d.say("A daemon watches %d folders below drops/, one for each format.", len(cfg.Pipelines))
+	d.say("A daemon watches %d folders below drops/, one for each format,\nand lets the partner acme upload by SFTP, and nobody else.", folders)
 
 	work, stop := context.WithCancel(ctx)
 	defer stop()
@@ -121,14 +131,14 @@ func (d *demo) run(ctx context.Context, keep bool) error {
 
 	limited, cancel := context.WithTimeout(work, demoWithin)
 	defer cancel()
-	if err := d.play(limited); err != nil {
+	if err := d.play(limited, cfg); err != nil {
 		return fmt.Errorf("the demo did not get through: %w (log: %s)", err, d.log.Name())
 	}
 	if err := d.tell(limited, cfg.StateDir); err != nil {
 		return err
 	}
 	if keep {
-		d.say("\nDaemon and target stay until you press Ctrl-C. Drop more files into %s/drops.", d.dir)
+		d.say("\nDaemon and target stay until you press Ctrl-C. Drop more files into %s/drops, or upload:\n  %s", d.dir, strings.Join(d.partner.login(), " "))
 		select {
 		case <-ctx.Done():
 		case err := <-ended:
@@ -148,7 +158,7 @@ func (d *demo) run(ctx context.Context, keep bool) error {
 
 // play drops the samples, in waves: a second file of a pipeline comes after the
 // first has ended, and a copy of one last of all.
-func (d *demo) play(ctx context.Context) error {
+func (d *demo) play(ctx context.Context, cfg *config.Config) error {
 	var err error
 	for d.client == nil {
 		if d.client, err = admin.Dial(ctx, filepath.Join(d.dir, "state", daemon.Socket)); err == nil {
@@ -183,6 +193,13 @@ func (d *demo) play(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := d.visit(ctx, cfg); err != nil {
+		return fmt.Errorf("upload as a partner: %w", err)
+	}
+	dropped++
+	if err := d.settled(ctx, dropped); err != nil {
+		return err
+	}
 	// Content is known once all of it was delivered: of a file with a dead
 	// letter the rest may be sent again, so that it can be mended.
 	clean := samples.Inputs()[slices.IndexFunc(samples.Inputs(), func(in samples.Input) bool { return len(in.Bad) == 0 })]
@@ -191,6 +208,52 @@ func (d *demo) play(ctx context.Context) error {
 	}
 	d.say("Last dropped: the content of %s under another name.", clean.Name())
 	return d.settled(ctx, dropped+1)
+}
+
+// partnerPrefix starts the names of the files that the partner uploads.
+const partnerPrefix = "acme-"
+
+// visit uploads a file as the partner does.
+func (d *demo) visit(ctx context.Context, cfg *config.Config) error {
+	_, keys, err := daemon.DropFingerprints(cfg)
+	if err != nil {
+		return err
+	}
+	st, err := d.client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if st.SFTPServer == nil {
+		return errors.New("the SFTP server does not listen")
+	}
+	if err := d.partner.meet(st.SFTPServer.Listen, keys); err != nil {
+		return err
+	}
+	in := samples.Inputs()[0]
+	how, err := d.partner.upload(ctx, in, partnerPrefix+in.Name())
+	if err != nil {
+		return err
+	}
+	d.say("The partner uploaded: %s%s, %s, to %s.", partnerPrefix, in.Name(), how, d.partner.address)
+	return nil
+}
+
+// thank shows what the partner finds in its folder afterwards.
+func (d *demo) thank(ctx context.Context) error {
+	in := samples.Inputs()[0]
+	r, err := d.partner.receipt(ctx, partnerPrefix+in.Name())
+	if err != nil {
+		return fmt.Errorf("fetch the partner's receipt: %w", err)
+	}
+	d.say("\nThe partner fetched its receipt, receipts/%s%s.receipt.json:", partnerPrefix, in.Name())
+	d.say("  %s: %s", r.State, printable(r.Message))
+	for _, reject := range r.Rejects {
+		d.say("  line %d: %s", reject.Line, printable(reject.Reason))
+	}
+	if r.Delivered != in.Delivered() {
+		d.off = append(d.off, fmt.Sprintf("the receipt says %d delivered, not %d", r.Delivered, in.Delivered()))
+	}
+	return nil
 }
 
 // drop puts a file into its folder as a careful partner does: written under a
@@ -244,6 +307,7 @@ func (d *demo) tell(ctx context.Context, state string) error {
 	for _, in := range samples.Inputs() {
 		wanted[in.Name()] = in
 	}
+	wanted[partnerPrefix+samples.Inputs()[0].Name()] = samples.Inputs()[0]
 	t := newTable("ARRIVAL", "FILE", "STATE", "RECORDS", "DELIVERED", "DUPLICATE", "DEAD")
 	var rows []admin.Arrival
 	for v, err := range d.client.Arrivals(ctx, ingest.ArrivalFilter{}) {
@@ -292,6 +356,9 @@ func (d *demo) tell(ctx context.Context, state string) error {
 		fmt.Fprintln(&letters, "none")
 	}
 	d.say("%s", strings.TrimRight(letters.String(), "\n"))
+	if err := d.thank(ctx); err != nil {
+		return err
+	}
 	books := 0
 	for r, err := range d.client.Audit(ctx, "", 0) {
 		if err != nil {
@@ -310,6 +377,7 @@ func (d *demo) tell(ctx context.Context, state string) error {
 	}
 	d.say("  ls -A %s/drops/csv/.ingestd/done", d.dir)
 	d.say("  cat %s/out/orders_xml/*.ndjson", d.dir)
+	d.say("  cat %s", d.partner.path(partnerPrefix+samples.Inputs()[0].Name()+".receipt.json"))
 	d.say("  less %s", d.log.Name())
 	return nil
 }

@@ -197,6 +197,9 @@ func (door *dropDoor) status(s *sftpdrop.Server) *admin.SFTPServerStatus {
 		return nil
 	}
 	v := &admin.SFTPServerStatus{Listen: door.listen, Connections: s.Connections()}
+	if door.ln != nil { // its port may have been the system's choice
+		v.Listen = door.ln.Addr().String()
+	}
 	for _, k := range door.settings.HostKeys {
 		v.HostKeys = append(v.HostKeys, sftpdrop.Fingerprint(k))
 	}
