@@ -70,7 +70,7 @@ func (c *Config) keys() []key {
 	return []key{
 		{name: "include", to: list[string]{p: &c.Include, item: glob, most: 256}, doc: "Further config files: globs relative to this file, read in sorted order. They hold `sinks`, `pipelines`, `alerts`, `sftp_server.users` and `x-…`; a name defined twice is an error."},
 		{name: "defaults", to: blockTarget{&c.defaults}, doc: "What pipelines and sinks take where they say nothing: maps are merged deeply, lists and single values replaced. Keys that a type has no use for are left out."},
-		{name: "state_dir", to: location{&c.StateDir}, defDoc: "`$STATE_DIRECTORY`, else `./ingestd-state`", doc: "The directory of ledger.db, spool/, outbox/ and control.sock."},
+		{name: "state_dir", to: location{&c.StateDir}, defDoc: "`$STATE_DIRECTORY`, else `./ingestd-state`", doc: "The directory of ledger.db, spool/, kept/, outbox/ and control.sock."},
 		{name: "log", to: blockTarget{&c.Log}, doc: "Logging, to stderr."},
 		{name: "retention", to: blockTarget{&c.Retention}, doc: "How long what is over is kept."},
 		{name: "min_free", to: parsed(&c.MinFree, "percentage or size", "a percentage such as 2% or a size such as 10GiB", parseMinFree), def: "2%", doc: "Free space below which, on any filesystem that ingestd writes to, sources pause and uploads and webhooks are refused."},
@@ -155,8 +155,8 @@ type Retention struct {
 func (r *Retention) keys() []key {
 	const least = time.Minute
 	return []key{
-		{name: "done", to: duration(&r.Done, least), def: "30d", doc: "Done files that ingestd itself moved."},
-		{name: "failed", to: duration(&r.Failed, least), def: "90d", doc: "Failed files that ingestd itself moved."},
+		{name: "done", to: duration(&r.Done, least), def: "30d", doc: "Done files that ingestd itself moved, and its copies of those from SFTP servers."},
+		{name: "failed", to: duration(&r.Failed, least), def: "90d", doc: "Failed files that ingestd itself moved, and its copies of those from SFTP servers."},
 		{name: "arrivals", to: duration(&r.Arrivals, least), def: "400d", doc: "What the ledger knows of arrivals."},
 		{name: "dead", to: duration(&r.Dead, least), def: "90d", doc: "Dead letters."},
 		{name: "events", to: duration(&r.Events, least), def: "30d", doc: "Bodies of webhook events."},

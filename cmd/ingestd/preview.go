@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"ingestd/cmd/internal/daemon"
-	"ingestd/config"
 	"ingestd/ingest/admin"
 
 	"github.com/spf13/cobra"
@@ -28,7 +27,8 @@ func (a *app) previewCommand() *cobra.Command {
 		Short: "Show what would be sent, as NDJSON; sends and writes nothing",
 		Long: `Shows the records of a file as they would be sent, one JSON object a line, and
 on standard error those that would be dead letters. Without FILE: the first file
-that waits in the pipeline's folder. Without -c and -p no config is read and the
+that waits in the pipeline's folder, or the newest on the partner's server, which
+is read and left as it is. Without -c and -p no config is read and the
 format is detected. With --json positions, rejects and a summary come with it.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,15 +41,19 @@ format is detected. With --json positions, rejects and a summary come with it.`,
 				if p.Pipeline, err = choosePipeline(cfg, pipeline); err != nil {
 					return err
 				}
+				p.Config = cfg
 			}
 			if limit < 0 {
 				return usage("--limit %d is negative", limit)
 			}
-			var err error
 			if len(args) == 1 {
 				p.Path = args[0]
-			} else if p.Path, err = a.firstWaiting(p.Pipeline); err != nil {
-				return err
+			} else {
+				drop, err := a.firstWaiting(cmd.Context(), p)
+				if err != nil {
+					return err
+				}
+				defer drop()
 			}
 			return a.preview(cmd.Context(), p, explain, asJSON)
 		},
@@ -62,16 +66,33 @@ format is detected. With --json positions, rejects and a summary come with it.`,
 	return cmd
 }
 
-func (a *app) firstWaiting(p *config.Pipeline) (string, error) {
-	found, err := daemon.Waiting(p, 1)
+// firstWaiting chooses the file of a preview that names none. drop removes what
+// was fetched for it.
+func (a *app) firstWaiting(ctx context.Context, p *daemon.Preview) (drop func(), err error) {
+	nothing := &exit{code: codeUsage, err: fmt.Errorf("nothing waits in %s", p.Pipeline.Source.Path()), hint: "name a file"}
+	if p.Pipeline.Source.Type == "sftp" {
+		file, origin, drop, err := daemon.Newest(ctx, p.Config, p.Pipeline)
+		switch {
+		case err != nil:
+			return nil, &exit{code: codeUnfinished, err: err}
+		case file == "":
+			drop()
+			return nil, nothing
+		}
+		p.Path = file
+		fmt.Fprintf(a.err, "%s\n", printable(origin))
+		return drop, nil
+	}
+	found, err := daemon.Waiting(p.Pipeline, 1)
 	if err != nil {
-		return "", &exit{code: codeUnfinished, err: err}
+		return nil, &exit{code: codeUnfinished, err: err}
 	}
 	if len(found) == 0 {
-		return "", &exit{code: codeUsage, err: fmt.Errorf("nothing waits in %s", p.Source.Path()), hint: "name a file"}
+		return nil, nothing
 	}
+	p.Path = found[0]
 	fmt.Fprintf(a.err, "%s\n", printable(found[0]))
-	return found[0], nil
+	return func() {}, nil
 }
 
 func (a *app) preview(ctx context.Context, p *daemon.Preview, explain, asJSON bool) error {

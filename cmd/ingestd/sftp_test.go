@@ -58,6 +58,21 @@ func TestSFTP(t *testing.T) {
 	if names := s.names("drop"); len(names) != 2 {
 		t.Errorf("check --connect left %q", names)
 	}
+	s.drop("drop", "newest.csv", "id,n\n0,zero\n")
+	if err := os.Chtimes(filepath.Join(drop, "newest.csv"), time.Time{}, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	tmp := t.TempDir()
+	s.env = append(s.env, "TMPDIR="+tmp)
+	if said := s.ask(0, "preview", "-p", "acme"); !strings.Contains(said, `"n":"zero"`) || !strings.Contains(said, "/newest.csv") {
+		t.Errorf("preview: %s", said)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("preview left %v, %v", left, err)
+	}
+	if err := os.Remove(filepath.Join(drop, "newest.csv")); err != nil {
+		t.Fatal(err)
+	}
 	s.ask(1, "once") // one file is cut short
 	if got := s.names("drop/done"); fmt.Sprint(got) != "[a.csv]" {
 		t.Errorf("done: %q", got)

@@ -114,10 +114,23 @@ type fetch struct {
 	found *ingest.Found
 }
 
-// run fetches the file. What was fetched of it before an error is in f.part.
+// run fetches the file, holds it to its proof and makes it ours. What was fetched
+// of it before an error is in f.part.
 func (f *fetch) run(ctx context.Context) error {
 	stop := f.c.bind(ctx)
 	defer stop()
+	if err := f.bring(ctx); err != nil {
+		return err
+	}
+	if err := f.prove(ctx); err != nil {
+		return err
+	}
+	return f.commit()
+}
+
+// bring brings the file into f.part, and makes sure that it was the same before
+// and after.
+func (f *fetch) bring(ctx context.Context) error {
 	if err := f.same(); err != nil {
 		return err
 	}
@@ -153,10 +166,7 @@ func (f *fetch) run(ctx context.Context) error {
 	case lost(err):
 		return err
 	}
-	if err := f.prove(ctx); err != nil {
-		return err
-	}
-	return f.commit()
+	return nil
 }
 
 // same looks whether the file is as it was when it was ripe. A mailbox is not
