@@ -124,7 +124,7 @@ func (s *session) remove(name string) error {
 	if err := unix.Unlinkat(int(d.Fd()), base, 0); err != nil {
 		return err
 	}
-	s.forget(name)
+	s.user.home.ghosts.lay(name)
 	s.log.Info("removed", "name", quoted(name))
 	return d.Sync()
 }
@@ -235,7 +235,7 @@ func (s *session) renameTo(from, to string, replace bool) error {
 	if err != nil {
 		return err
 	}
-	s.forget(from)
+	h.ghosts.lay(from)
 	// On disk before it is answered: a partner's rename is its word that the file
 	// is whole, as a close is.
 	if err := errors.Join(dest.Sync(), old.Sync()); err != nil {

@@ -40,7 +40,8 @@ type home struct {
 	loaded  bool
 	uploads map[string]*upload // by name: under way, or broken off
 
-	usage usage
+	usage  usage
+	ghosts ghosts
 }
 
 func newHome(path string, log *slog.Logger) *home {

@@ -175,9 +175,9 @@ func (s *session) opendir(p string) (*listing, error) {
 	return l, nil
 }
 
-// lookAt is what stands at a path. What this very session uploaded and what was
+// lookAt is what stands at a path. What was uploaded and
 // taken up since still has a size for a while: clients ask for it to see that
-// all of it came.
+// all of it came, some over another connection that they had at the time.
 func (s *session) lookAt(p string) (entry, error) {
 	name, err := judge(p)
 	if err != nil {
@@ -185,7 +185,7 @@ func (s *session) lookAt(p string) (entry, error) {
 	}
 	e, err := s.user.home.look(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		if g, ok := s.ghost(name); ok {
+		if g, ok := s.user.home.ghosts.get(name, s.began, time.Now()); ok {
 			return g, nil
 		}
 	}

@@ -289,7 +289,7 @@ func (k *conn) channel(ch ssh.Channel, reqs <-chan *ssh.Request) {
 }
 
 func (k *conn) sftp(ch ssh.Channel) {
-	s := &session{server: k.server, user: k.user, log: k.log}
+	s := &session{server: k.server, user: k.user, log: k.log, began: time.Now()}
 	k.mu.Lock()
 	k.sessions[s] = struct{}{}
 	k.mu.Unlock()

@@ -15,11 +15,6 @@ import (
 	"github.com/pkg/sftp"
 )
 
-const (
-	maxGhosts = 1024 // uploads of a session that are remembered
-	ghostLife = 10 * time.Minute
-)
-
 var errManyFiles = fail("too many open files")
 
 // A session is one user's SFTP over one channel. The library calls its methods,
@@ -28,16 +23,10 @@ type session struct {
 	server *Server
 	user   *user
 	log    *slog.Logger // says user and address
+	began  time.Time
 
 	mu      sync.Mutex
 	writing int // uploads under way
-	ghosts  map[string]ghost
-}
-
-// A ghost is what a client of ours uploaded, as it was then.
-type ghost struct {
-	entry
-	until time.Time
 }
 
 var (
@@ -88,8 +77,8 @@ func (s *session) openWrite(r *sftp.Request) (_ *handle, err error) {
 		s.user.give(&s.user.files)
 		return nil, err
 	}
+	s.user.home.ghosts.lay(name)
 	s.mu.Lock()
-	delete(s.ghosts, name)
 	s.writing++
 	s.mu.Unlock()
 	return h, nil
@@ -128,42 +117,12 @@ func (s *session) broke(name string, kept int64, cause error) {
 	s.log.Warn("upload broken off; it is kept to be resumed and not taken up", "name", quoted(name), "kept_bytes", kept, "error", cause)
 }
 
-// remember keeps what was uploaded in sight of this session.
+// remember keeps what was uploaded in sight of clients that know of it.
 func (s *session) remember(name string, e entry) {
-	now := time.Now()
 	if info, err := s.user.home.stat(name); err == nil {
 		e.time = info.ModTime
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ghosts == nil {
-		s.ghosts = map[string]ghost{}
-	}
-	if len(s.ghosts) >= maxGhosts {
-		for n, g := range s.ghosts {
-			if g.until.Before(now) {
-				delete(s.ghosts, n)
-			}
-		}
-		if len(s.ghosts) >= maxGhosts {
-			clear(s.ghosts)
-		}
-	}
-	s.ghosts[name] = ghost{e, now.Add(ghostLife)}
-}
-
-func (s *session) ghost(name string) (entry, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, ok := s.ghosts[name]
-	return g.entry, ok && time.Now().Before(g.until)
-}
-
-// forget takes a name out of sight that the client itself removed or renamed.
-func (s *session) forget(name string) {
-	s.mu.Lock()
-	delete(s.ghosts, name)
-	s.mu.Unlock()
+	s.user.home.ghosts.add(name, e, time.Now())
 }
 
 // Fileread implements sftp.FileReader.

@@ -302,7 +302,7 @@ func TestParallel(t *testing.T) {
 func TestSeenAfterItWasTakenUp(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
-	c := r.client()
+	other, c := r.client(), r.client()
 	f, err := c.Create("orders/a.csv")
 	if err != nil {
 		t.Fatal(err)
@@ -329,8 +329,11 @@ func TestSeenAfterItWasTakenUp(t *testing.T) {
 	if err := c.Remove("orders/a.csv"); err == nil {
 		t.Error("it was removed")
 	}
+	if e, err := other.Stat("orders/a.csv"); err != nil || e.Size() != 1234 {
+		t.Errorf("over another connection it sees %v, %v", e, err)
+	}
 	if _, err := r.client().Stat("orders/a.csv"); err == nil {
-		t.Error("another connection sees it")
+		t.Error("a connection that was made later sees it")
 	}
 }
 
