@@ -123,6 +123,32 @@ func TestSFTP(t *testing.T) {
 		t.Error("the key is in the log")
 	}
 	s.ask(0, "audit")
+
+	// Copies go when their time is over, and at once where the disk is full.
+	kept := s.names("state/kept")
+	if len(kept) != 3 { // a.csv, b.csv, and bad.json, which failed
+		t.Fatalf("kept: %q", kept)
+	}
+	for _, name := range kept {
+		if strings.HasPrefix(name, "failed-") {
+			long := time.Now().Add(-100 * 24 * time.Hour)
+			if err := os.Chtimes(filepath.Join(s.dir, "state", "kept", name), long, long); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.ask(0, "ledger", "prune")
+	if kept = s.names("state/kept"); len(kept) != 2 {
+		t.Errorf("kept: %q", kept)
+	}
+	s.fill("state_dir: state", "state_dir: state\nmin_free: 99%")
+	p = s.start("run")
+	s.until("room to be made", func() bool { return len(s.names("state/kept")) == 0 })
+	_ = p.cmd.Process.Signal(os.Interrupt)
+	p.ends(0, 15*time.Second)
+	if said := s.ask(2, "replay", "1"); !strings.Contains(said, "our copy of sftp://") {
+		t.Errorf("replay: %s", said)
+	}
 }
 
 // fill puts values into the config.
