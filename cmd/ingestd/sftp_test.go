@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -177,11 +178,22 @@ func (s *shop) names(folder string) (names []string) {
 }
 
 // TestSFTPKilled kills the daemon, and the server, again and again: in the end
-// each record was taken once, and each file is where it belongs.
+// each record was taken once, and each file is where it belongs, its sidecar
+// with it.
 func TestSFTPKilled(t *testing.T) {
 	t.Parallel()
+	t.Run("plain", func(t *testing.T) { killSFTP(t, "") })
+	t.Run("sidecar", func(t *testing.T) { killSFTP(t, ".sha256") })
+}
+
+func killSFTP(t *testing.T, sidecar string) {
+	t.Parallel()
 	sshd := sshdtest.Start(t)
-	s := newShop(t, strings.NewReplacer("poll: 1h", "poll: 1s", "settle: 100ms", "settle: 50ms").Replace(sftpConfig))
+	settle := "settle: 50ms"
+	if sidecar != "" {
+		settle += "\n      proof: {sidecar: \"{name}" + sidecar + "\"}"
+	}
+	s := newShop(t, strings.NewReplacer("poll: 1h", "poll: 1s", "settle: 100ms", settle).Replace(sftpConfig))
 	s.write("key", sshd.Key)
 	s.fill("HOST", sshd.Addr, "USER", sshd.User, "DROP", filepath.Join(s.dir, "drop"), "PIN", sshd.HostKeys[0])
 	const files, records = 60, 50
@@ -195,12 +207,16 @@ func TestSFTPKilled(t *testing.T) {
 			fmt.Fprintf(&b, "%s,x\n", id)
 		}
 		names = append(names, fmt.Sprintf("f%02d.csv", f))
-		s.drop("drop", names[f], b.String())
+		s.drop("drop", fmt.Sprintf("f%02d.csv", f), b.String())
+		if sidecar != "" {
+			names = append(names, fmt.Sprintf("f%02d.csv", f)+sidecar)
+			s.drop("drop", names[len(names)-1], fmt.Sprintf("%x\n", sha256.Sum256([]byte(b.String()))))
+		}
 	}
 	for round := range 6 {
 		p := s.start("run")
 		for range 40 { // until some files more are through, or nothing happens any more
-			if len(s.names("drop/done")) >= (round+1)*files/8 {
+			if len(s.names("drop/done")) >= (round+1)*len(names)/8 {
 				break
 			}
 			time.Sleep(25 * time.Millisecond)

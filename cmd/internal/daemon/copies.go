@@ -59,21 +59,21 @@ func (d *Daemon) pruneCopies(ctx context.Context, done, failed time.Time) (int, 
 	return n, errors.Join(*err, perr)
 }
 
-// shedCopies removes such copies, the oldest first, while less than need says is
-// free beside them: no source pauses for want of what they take.
+// spare reports whether there is room for copies in dir. They must not make the
+// disk watch warn, which it does below twice of what need says of the total.
+func spare(dir string, need func(total uint64) uint64) bool {
+	free, total, err := spool.Free(dir)
+	return err != nil || free/5 >= need(total)/2
+}
+
+// shedCopies removes such copies, the oldest first, until there is room for them:
+// nobody is warned, and no source pauses, for want of what they take.
 func (d *Daemon) shedCopies(ctx context.Context, dir string, need func(total uint64) uint64) {
-	enough := func() bool {
-		free, total, err := spool.Free(dir)
-		return err != nil || free >= need(total)+need(total)/4
-	}
-	if free, total, err := spool.Free(dir); err != nil || free >= need(total) {
-		return
-	}
 	needed, failed := d.needed(ctx)
-	n, err := d.spool.ShedKept(enough, needed)
+	n, err := d.spool.ShedKept(func() bool { return spare(dir, need) }, needed)
 	err = errors.Join(*failed, err)
 	if n > 0 {
-		d.log.Warn("the disk is nearly full: copies that a replay would need were removed", "files", n)
+		d.log.Warn("the disk is filling up: copies that a replay would need were removed", "files", n)
 	}
 	if err != nil {
 		d.log.Warn("copies of delivered files cannot be removed", "error", err)

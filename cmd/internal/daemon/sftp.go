@@ -37,6 +37,7 @@ func newSFTP(conf *config.Config, p *config.Pipeline, known func(string) bool, s
 		WhenFailed:  source.When{Action: s.WhenFailed.Action, To: s.WhenFailed.To},
 		Spool:       sp,
 		Room:        func(size int64) error { return room(conf, size) },
+		Spare:       func() bool { return spare(conf.StateDir, conf.MinFree.Of) },
 		Logger:      log,
 		OnState:     state,
 	}

@@ -102,7 +102,7 @@ func (s *Source) putAway(ctx context.Context, a *ingest.Arrival) error {
 		}
 	}
 	// The copy goes last: as long as it is there, the arrival is ours to end.
-	if a.State == ingest.DuplicateState || s.o.Room != nil && s.o.Room(0) != nil {
+	if a.State == ingest.DuplicateState || s.o.Spare != nil && !s.o.Spare() {
 		return s.o.Spool.Remove(a.Path) // what it is a duplicate of is kept, or there is no room
 	}
 	return s.o.Spool.Keep(a.Path, a.State == ingest.Failed, time.Now())

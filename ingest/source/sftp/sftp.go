@@ -85,7 +85,10 @@ type Options struct {
 	Reports    string       // the remote directory of Report, in which nothing is taken up; "": none
 	Spool      *spool.Spool // required
 	// Room says why size more bytes may not be fetched now; nil: they always may.
-	Room   func(size int64) error
+	Room func(size int64) error
+	// Spare says whether there is room for copies that only a replay would need;
+	// nil: there always is.
+	Spare  func() bool
 	Logger *slog.Logger // nil: none
 	// OnState hears of an error that stops the source, once for each, and of nil
 	// when it works (again). OnProblem hears of files that cannot be taken up.
