@@ -144,6 +144,15 @@ func SourceFact(pipeline string, err error, since time.Time) Fact {
 	return f
 }
 
+// StuckFact is about ended files that could not be put away where they came from.
+func StuckFact(pipeline string, err error, since time.Time) Fact {
+	return Fact{
+		Kind: Source, Severity: Warning, Pipelines: []string{pipeline}, Subject: "put away", Since: since,
+		Message: fmt.Sprintf("%s: %s", pipeline, reason(err.Error())),
+		Action:  "see what the user may do there: ingestd check --connect; ingestd goes on by itself once it may",
+	}
+}
+
 func trouble(err error) (*ingest.Trouble, bool) {
 	var t *ingest.Trouble
 	ok := errors.As(err, &t)

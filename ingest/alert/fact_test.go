@@ -45,7 +45,11 @@ func TestFactsSayWhatToDo(t *testing.T) {
 		"dead":    {DeadFact("orders", 1, failed, now, 1), Dead, Warning, "1 record could not be delivered and is kept as a dead letter; the newest is of b.csv", "ingestd dead list -p orders", "dead/orders/"},
 		"target":  {TargetFact("crm", "503", false, []string{"a", "b"}, 1, now), Target, Critical, "the target of sink crm does not take records: 503; 1 file waits", "ingestd sink test crm", "target//crm"},
 		"refused": {TargetFact("crm", "401", true, []string{"a"}, 2, now), Refused, Critical, "the target of sink crm refuses everything: 401; 2 files wait", "ingestd reload", "target//crm"},
-		"source":  {SourceFact("orders", errors.New("no route to host"), now), Source, Critical, "cannot be read", "ingestd check --connect", "source/orders/"},
+		"stuck": {
+			StuckFact("orders", errors.New("2 delivered or failed files could not be put away"), now), Source, Warning,
+			"could not be put away", "ingestd check --connect", "source/orders/put away",
+		},
+		"source": {SourceFact("orders", errors.New("no route to host"), now), Source, Critical, "cannot be read", "ingestd check --connect", "source/orders/"},
 		"host key": {
 			SourceFact("orders", fmt.Errorf("list: %w", &ingest.Trouble{Kind: ingest.TroubleHostKey, Err: errors.New("SHA256:abc")}), now), HostKey, Critical,
 			"another host key", "ingestd sftp trust HOST", "host_key/orders/",

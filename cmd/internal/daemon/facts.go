@@ -56,6 +56,8 @@ func (d *Daemon) facts(ctx context.Context) ([]alert.Fact, error) {
 		s := l.engine.Load().Status()
 		if s.Source != nil {
 			out = append(out, alert.SourceFact(name, s.Source, s.Since))
+		} else if since, err := l.stuck(); err != nil {
+			out = append(out, alert.StuckFact(name, err, since))
 		}
 		for _, id := range s.Behind {
 			a, err := d.ledger.Find(ctx, id)

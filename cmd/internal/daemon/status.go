@@ -113,13 +113,19 @@ func (l *line) status(running bool) lineStatus {
 	default:
 		if e := l.engine.Load().Status(); e.Source != nil {
 			p.State, p.Error, p.Since = "error", e.Source.Error(), moment(e.Since)
-		} else if s, ok := l.source.(interface{ Trouble() error }); ok {
-			if err := s.Trouble(); err != nil { // it takes up all the same
-				p.Error = err.Error()
-			}
+		} else if _, err := l.stuck(); err != nil { // it takes up all the same
+			p.Error = err.Error()
 		}
 	}
 	return p
+}
+
+// stuck is what ended files wait for that could not be put away, and since when.
+func (l *line) stuck() (time.Time, error) {
+	if s, ok := l.source.(interface{ Trouble() (time.Time, error) }); ok {
+		return s.Trouble()
+	}
+	return time.Time{}, nil
 }
 
 func (p *lineStatus) backlog(b ingest.Backlog) {

@@ -75,6 +75,9 @@ func (s *Source) PutAway(ctx context.Context, a *ingest.Arrival) error {
 	err := s.putAway(ctx, a)
 	s.mu.Lock()
 	if err != nil {
+		if len(s.stuck) == 0 {
+			s.since = time.Now()
+		}
 		s.stuck[a.ID], s.reason = true, err
 	} else {
 		delete(s.stuck, a.ID)

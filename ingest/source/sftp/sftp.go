@@ -121,6 +121,7 @@ type Source struct {
 	mu     sync.Mutex
 	taken  map[string]bool // destinations promised by Dispose and not yet used
 	stuck  map[int64]bool  // arrivals that could not be put away
+	since  time.Time       // when the first of them was
 	reason error           // of the last of them
 	made   map[string]bool // remote directories that were made
 	orders sync.Mutex      // one rename at a time, so that no two choose one name
@@ -242,14 +243,14 @@ func (s *Source) RunNow() {
 }
 
 // Trouble says what ended arrivals wait for that could not be moved or deleted
-// on the server; nil: nothing.
-func (s *Source) Trouble() error {
+// on the server, and since when; nil: nothing.
+func (s *Source) Trouble() (time.Time, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.stuck) == 0 {
-		return nil
+		return time.Time{}, nil
 	}
-	return fmt.Errorf("%d delivered or failed files could not be put away on the server yet (they are not sent again): %w", len(s.stuck), s.reason)
+	return s.since, fmt.Errorf("%d delivered or failed files could not be put away on the server yet (they are not sent again): %w", len(s.stuck), s.reason)
 }
 
 // state tells of an error that stops the source, or that it is over; the same

@@ -377,14 +377,15 @@ func TestPutAwayRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := r.arrival(1, r.in.all()[0], ingest.Done)
-	if err := r.src.PutAway(t.Context(), a); err == nil || r.src.Trouble() == nil {
-		t.Fatalf("PutAway: %v, trouble %v, want both", err, r.src.Trouble())
+	trouble := func() error { _, err := r.src.Trouble(); return err }
+	if err := r.src.PutAway(t.Context(), a); err == nil || trouble() == nil {
+		t.Fatalf("PutAway: %v, trouble %v, want both", err, trouble())
 	}
 	if err := os.Remove(filepath.Join(r.dir, "done")); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.src.PutAway(t.Context(), a); err != nil || r.src.Trouble() != nil {
-		t.Fatalf("PutAway: %v, trouble %v", err, r.src.Trouble())
+	if err := r.src.PutAway(t.Context(), a); err != nil || trouble() != nil {
+		t.Fatalf("PutAway: %v, trouble %v", err, trouble())
 	}
 	if names := r.names("done"); !slices.Equal(names, []string{"a.csv"}) {
 		t.Errorf("done: %q", names)
