@@ -251,12 +251,16 @@ func TestLostReplayInLanes(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.is(1, ingest.Done, ingest.Counts{Records: 100, Delivered: 85, Dead: 15})
-	one.set(down)
-	two.set(down)
-	e, stop := b.daemon()
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if _, err := e.ReplayLetters(ctx, 1, b.letters(), false); !errors.Is(err, pipeline.ErrUnfinished) {
+	claimed := func(r *ingest.Request, ids []string) (ingest.Answer, error) {
+		cancel() // all of it, by then
+		return down(r, ids)
+	}
+	one.set(claimed)
+	two.set(claimed)
+	e, stop := b.daemon()
+	if _, err := e.ReplayLetters(ctx, 1, b.letters(), false); !errors.Is(err, pipeline.ErrUnfinished) && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	if err := stop(); err != nil {
