@@ -90,11 +90,11 @@ type Journal struct {
 
 // A group is the events that one write brings.
 type group struct {
-	bytes []byte
-	ends  []int64 // of each event, in bytes
-	done  chan struct{}
-	refs  []Ref
-	err   error
+	bytes  []byte
+	events int
+	done   chan struct{}
+	refs   []Ref
+	err    error
 }
 
 // Open finds what an earlier process left: its segments are sealed, and wait to
@@ -140,23 +140,37 @@ func Open(o Options, known func(number int64) bool) (*Journal, error) {
 
 func newGroup() *group { return &group{done: make(chan struct{})} }
 
-// Append stores an event and returns its name. head is what the receiver knows
-// of it, body its bytes as they came. It returns nil once both are on disk.
-func (j *Journal) Append(ctx context.Context, head, body []byte) (Ref, error) {
-	if err := checkSize(head, body); err != nil {
-		return Ref{}, err
+// An Event is what is appended: what the receiver knows of it, and its bytes as
+// they came.
+type Event struct {
+	Head []byte
+	Body []byte
+}
+
+// Append stores the events of one request, all or none, and returns their
+// names. It returns nil once they are on disk.
+func (j *Journal) Append(ctx context.Context, events ...Event) ([]Ref, error) {
+	if len(events) == 0 {
+		return nil, nil
 	}
-	g, i, err := j.join(head, body)
+	size := 0
+	for _, e := range events {
+		if err := checkSize(e.Head, e.Body); err != nil {
+			return nil, err
+		}
+		size += len(e.Head) + len(e.Body)
+	}
+	g, first, err := j.join(events, size)
 	if err != nil {
-		return Ref{}, err
+		return nil, err
 	}
 	for {
 		select {
 		case <-g.done:
 			if g.err != nil {
-				return Ref{}, fmt.Errorf("store an event: %w", g.err)
+				return nil, fmt.Errorf("store an event: %w", g.err)
 			}
-			return g.refs[i], nil
+			return g.refs[first : first+len(events)], nil
 		case j.token <- struct{}{}:
 			// Nobody writes: this one does, for all that came meanwhile. It is
 			// not broken off by its own sender, since others ride along.
@@ -166,20 +180,23 @@ func (j *Journal) Append(ctx context.Context, head, body []byte) (Ref, error) {
 	}
 }
 
-// join adds an event to what the next write brings.
-func (j *Journal) join(head, body []byte) (*group, int, error) {
+// join adds events to what the next write brings.
+func (j *Journal) join(events []Event, size int) (g *group, first int, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch {
 	case j.closed:
 		return nil, 0, ErrClosed
-	case j.waiting+int64(len(j.next.bytes)+len(head)+len(body)) > j.o.MaxWaiting:
+	case j.waiting+int64(len(j.next.bytes)+size) > j.o.MaxWaiting:
 		return nil, 0, ErrFull
 	}
-	g := j.next
-	g.bytes = appendEvent(g.bytes, head, body)
-	g.ends = append(g.ends, int64(len(g.bytes)))
-	return g, len(g.ends) - 1, nil
+	g = j.next
+	first = g.events
+	for i, e := range events {
+		g.bytes = appendEvent(g.bytes, e.Head, e.Body, i < len(events)-1)
+	}
+	g.events += len(events)
+	return g, first, nil
 }
 
 // gather lets senders that are awake join: those of the last write have just
@@ -188,7 +205,7 @@ func (j *Journal) join(head, body []byte) (*group, int, error) {
 func (j *Journal) gather() {
 	for n := -1; ; {
 		j.mu.Lock()
-		came := len(j.next.ends)
+		came := j.next.events
 		j.mu.Unlock()
 		if came == n {
 			return
@@ -203,7 +220,7 @@ func (j *Journal) write(ctx context.Context) {
 	j.gather()
 	j.mu.Lock()
 	g := j.next
-	if len(g.ends) == 0 {
+	if g.events == 0 {
 		j.mu.Unlock()
 		return // another has just written it
 	}
@@ -224,13 +241,13 @@ func (j *Journal) write(ctx context.Context) {
 		}
 	}
 	first := j.cur.events + 1
-	if g.err = j.cur.append(g.bytes, len(g.ends)); g.err != nil {
+	if g.err = j.cur.append(g.bytes, g.events); g.err != nil {
 		// What is on disk behind the last good event is unknown: no event is
 		// ever written behind it.
 		j.seal()
 		return
 	}
-	g.refs = make([]Ref, len(g.ends))
+	g.refs = make([]Ref, g.events)
 	for i := range g.refs {
 		g.refs[i] = Ref{Segment: j.cur.number, Index: first + i}
 	}

@@ -30,6 +30,15 @@ func counter(from int64) func(context.Context) (int64, error) {
 
 func none(int64) bool { return false }
 
+// put appends one event.
+func put(ctx context.Context, j *journal.Journal, head, body []byte) (journal.Ref, error) {
+	refs, err := j.Append(ctx, journal.Event{Head: head, Body: body})
+	if err != nil {
+		return journal.Ref{}, err
+	}
+	return refs[0], nil
+}
+
 func open(t *testing.T, o journal.Options, known func(int64) bool) *journal.Journal {
 	t.Helper()
 	j, err := journal.Open(o, known)
@@ -72,7 +81,7 @@ func TestEventsAreReadAsTheyWereAppended(t *testing.T) {
 		all.Go(func() {
 			for i := range each {
 				body := fmt.Sprintf("%d/%d %s", s, i, strings.Repeat("x", i*100))
-				ref, err := j.Append(t.Context(), []byte(`{"s":`+strconv.Itoa(s)+`}`), []byte(body))
+				ref, err := put(t.Context(), j, []byte(`{"s":`+strconv.Itoa(s)+`}`), []byte(body))
 				if err != nil {
 					t.Error(err)
 					return
@@ -129,7 +138,7 @@ func TestTakeWaitsForEvents(t *testing.T) {
 		s, _ := j.Take(t.Context())
 		taken <- s
 	}()
-	ref, err := j.Append(t.Context(), nil, []byte("a"))
+	ref, err := put(t.Context(), j, nil, []byte("a"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +146,7 @@ func TestTakeWaitsForEvents(t *testing.T) {
 		t.Fatalf("took %+v, want segment %d", s, ref.Segment)
 	}
 	// What comes after a take is in another segment.
-	if next, err := j.Append(t.Context(), nil, []byte("b")); err != nil || next.Segment == ref.Segment {
+	if next, err := put(t.Context(), j, nil, []byte("b")); err != nil || next.Segment == ref.Segment {
 		t.Fatalf("appended to %v behind a take of %v (%v)", next, ref, err)
 	}
 	if s, ok, err := j.TryTake(t.Context()); !ok || err != nil || s.Events != 1 {
@@ -152,32 +161,32 @@ func TestFullAndClosed(t *testing.T) {
 	j := open(t, journal.Options{Dir: t.TempDir(), Reserve: counter(0), MaxWaiting: 3000}, none)
 	body := make([]byte, 980)
 	for i := range 3 {
-		if _, err := j.Append(t.Context(), nil, body); err != nil {
+		if _, err := put(t.Context(), j, nil, body); err != nil {
 			t.Fatalf("event %d: %v", i, err)
 		}
 	}
-	if _, err := j.Append(t.Context(), nil, body); !errors.Is(err, journal.ErrFull) {
+	if _, err := put(t.Context(), j, nil, body); !errors.Is(err, journal.ErrFull) {
 		t.Fatalf("error %v, want %v", err, journal.ErrFull)
 	}
 	s, err := j.Take(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := j.Append(t.Context(), nil, body); !errors.Is(err, journal.ErrFull) {
+	if _, err := put(t.Context(), j, nil, body); !errors.Is(err, journal.ErrFull) {
 		t.Fatalf("error %v for what was only taken, want %v", err, journal.ErrFull)
 	}
 	j.Release(s.Number)
-	if _, err := j.Append(t.Context(), nil, body); err != nil {
+	if _, err := put(t.Context(), j, nil, body); err != nil {
 		t.Fatal(err)
 	}
 	var large *journal.TooLargeError
-	if _, err := j.Append(t.Context(), make([]byte, journal.MaxHead+1), nil); !errors.As(err, &large) {
+	if _, err := put(t.Context(), j, make([]byte, journal.MaxHead+1), nil); !errors.As(err, &large) {
 		t.Fatalf("error %v for a head that is too large", err)
 	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := j.Append(t.Context(), nil, body); !errors.Is(err, journal.ErrClosed) {
+	if _, err := put(t.Context(), j, nil, body); !errors.Is(err, journal.ErrClosed) {
 		t.Fatalf("error %v, want %v", err, journal.ErrClosed)
 	}
 }
@@ -191,11 +200,11 @@ func TestReserveFails(t *testing.T) {
 		}
 		return 7, nil
 	}}, none)
-	if ref, err := j.Append(t.Context(), nil, []byte("a")); err == nil {
+	if ref, err := put(t.Context(), j, nil, []byte("a")); err == nil {
 		t.Fatalf("appended as %v without a number", ref)
 	}
 	down = false
-	if ref, err := j.Append(t.Context(), nil, []byte("b")); err != nil || ref.String() != "7.1" {
+	if ref, err := put(t.Context(), j, nil, []byte("b")); err != nil || ref.String() != "7.1" {
 		t.Fatalf("%v, %v", ref, err)
 	}
 }
@@ -209,7 +218,7 @@ func TestTornTails(t *testing.T) {
 	ends := []int64{17}
 	for i := range 3 {
 		head, body := fmt.Sprintf("h%d", i), strings.Repeat("b", i*5)
-		if _, err := j.Append(t.Context(), []byte(head), []byte(body)); err != nil {
+		if _, err := put(t.Context(), j, []byte(head), []byte(body)); err != nil {
 			t.Fatal(err)
 		}
 		want = append(want, head+"|"+body)
@@ -249,11 +258,42 @@ func TestTornTails(t *testing.T) {
 	}
 }
 
+// TestEventsOfOneRequest are there all or not at all.
+func TestEventsOfOneRequest(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, journal.Options{Dir: dir, Reserve: counter(0)}, none)
+	if _, err := put(t.Context(), j, nil, []byte("before")); err != nil {
+		t.Fatal(err)
+	}
+	refs, err := j.Append(t.Context(), journal.Event{Body: []byte("one")}, journal.Event{Body: []byte("two")}, journal.Event{Body: []byte("three")})
+	if err != nil || fmt.Sprint(refs) != "[1.2 1.3 1.4]" {
+		t.Fatalf("%v, %v", refs, err)
+	}
+	j.Close()
+	whole, err := os.ReadFile(journal.Path(dir, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := 17; cut <= len(whole); cut++ {
+		d := t.TempDir()
+		if err := os.WriteFile(journal.Path(d, 1), whole[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, ok, err := open(t, journal.Options{Dir: d, Reserve: counter(1)}, none).TryTake(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := s.Events; ok != (n > 0) || n != 0 && n != 1 && n != 4 || n == 4 != (cut == len(whole)) {
+			t.Fatalf("cut at %d of %d: %d events", cut, len(whole), n)
+		}
+	}
+}
+
 func TestKnownSegmentsAreNotTakenAgain(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, journal.Options{Dir: dir, Reserve: counter(0)}, none)
 	for range 3 {
-		if _, err := j.Append(t.Context(), nil, []byte("x")); err != nil {
+		if _, err := put(t.Context(), j, nil, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := j.Take(t.Context()); err != nil {
@@ -348,7 +388,7 @@ func appendForEver(dir string) {
 		all.Go(func() {
 			for i := 0; ; i++ {
 				body := fmt.Sprintf("%d-%d", s, i)
-				ref, err := j.Append(context.Background(), nil, []byte(body))
+				ref, err := put(context.Background(), j, nil, []byte(body))
 				if err != nil {
 					panic(err)
 				}
@@ -374,7 +414,7 @@ func TestFullDisk(t *testing.T) {
 	var good []string
 	body := strings.Repeat("y", 10_000)
 	for i := range 100 {
-		if _, err := j.Append(t.Context(), []byte(strconv.Itoa(i)), []byte(body)); err != nil {
+		if _, err := put(t.Context(), j, []byte(strconv.Itoa(i)), []byte(body)); err != nil {
 			break
 		}
 		good = append(good, strconv.Itoa(i)+"|"+body)
@@ -382,7 +422,7 @@ func TestFullDisk(t *testing.T) {
 	if len(good) < 10 || len(good) == 100 {
 		t.Fatalf("%d events fit into 256 KiB", len(good))
 	}
-	if _, err := j.Append(t.Context(), []byte("no"), []byte(body)); err == nil {
+	if _, err := put(t.Context(), j, []byte("no"), []byte(body)); err == nil {
 		t.Fatal("an event was stored on a full disk")
 	}
 	s, ok, err := j.TryTake(t.Context())
@@ -395,7 +435,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Remove(s.Path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := j.Append(t.Context(), []byte("yes"), []byte(body)); err != nil {
+	if _, err := put(t.Context(), j, []byte("yes"), []byte(body)); err != nil {
 		t.Fatalf("there is space again: %v", err)
 	}
 }
@@ -436,7 +476,7 @@ func BenchmarkAppend(b *testing.B) {
 			defer j.Close()
 			body := make([]byte, 1000)
 			each := func() {
-				if _, err := j.Append(context.Background(), body[:200], body); err != nil {
+				if _, err := put(context.Background(), j, body[:200], body); err != nil {
 					b.Error(err)
 				}
 			}

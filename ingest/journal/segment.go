@@ -13,10 +13,12 @@ import (
 
 // A segment begins with magic. Each event is a frame (little-endian): the
 // lengths of head and body, the Castagnoli CRC of both lengths, head and body,
-// then head and body.
+// then head and body. The highest bit of the head's length says that the next
+// event belongs to the same request: both are there or neither is.
 const (
 	magic     = "ingestd events 1\n"
 	frameSize = 12
+	goesOn    = 1 << 31
 )
 
 // MaxHead and MaxBody bound an event, in bytes.
@@ -46,9 +48,13 @@ func checkSize(head, body []byte) error {
 	return nil
 }
 
-func appendEvent(b, head, body []byte) []byte {
+func appendEvent(b, head, body []byte, more bool) []byte {
 	at := len(b)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(head)))
+	n := uint32(len(head))
+	if more {
+		n |= goesOn
+	}
+	b = binary.LittleEndian.AppendUint32(b, n)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(body)))
 	b = append(b, 0, 0, 0, 0)
 	b = append(b, head...)
@@ -131,11 +137,14 @@ func recoverSegment(path string, number int64) (Segment, error) {
 	}
 	s := Segment{Number: number, Path: path}
 	r := NewReader(io.NewSectionReader(f, 0, st.Size()))
-	for {
-		if _, err = r.Next(); err != nil {
+	for n := 1; ; n++ {
+		var e Entry
+		if e, err = r.Next(); err != nil {
 			break
 		}
-		s.Events++
+		if !e.More {
+			s.Events, s.Size = n, r.Offset()
+		}
 	}
 	if !errors.Is(err, io.EOF) && !errors.Is(err, ErrTorn) {
 		return Segment{}, fmt.Errorf("read %s: %w", path, err)
@@ -143,7 +152,7 @@ func recoverSegment(path string, number int64) (Segment, error) {
 	if s.Events == 0 {
 		return s, os.Remove(path)
 	}
-	if s.Size = r.Offset(); s.Size < st.Size() {
+	if s.Size < st.Size() {
 		if err := errors.Join(f.Truncate(s.Size), f.Sync()); err != nil {
 			return Segment{}, fmt.Errorf("cut off the torn end of %s: %w", path, err)
 		}
@@ -159,6 +168,7 @@ type Entry struct {
 	Index int // from 1
 	Head  []byte
 	Body  []byte
+	More  bool // the next one came in the same request
 }
 
 // A Reader reads a segment from its beginning.
@@ -207,7 +217,8 @@ func (r *Reader) next() (Entry, error) {
 	case err != nil:
 		return Entry{}, err
 	}
-	head := int64(binary.LittleEndian.Uint32(frame[:]))
+	word := binary.LittleEndian.Uint32(frame[:])
+	head := int64(word &^ goesOn)
 	body := int64(binary.LittleEndian.Uint32(frame[4:]))
 	if head > MaxHead || body > MaxBody {
 		return Entry{}, fmt.Errorf("%w: event %d has impossible lengths", ErrTorn, r.index+1)
@@ -223,7 +234,7 @@ func (r *Reader) next() (Entry, error) {
 	}
 	r.index++
 	r.off += frameSize + head + body
-	return Entry{Index: r.index, Head: r.buf[:head:head], Body: r.buf[head : head+body]}, nil
+	return Entry{Index: r.index, Head: r.buf[:head:head], Body: r.buf[head : head+body], More: word&goesOn != 0}, nil
 }
 
 // fill reads n bytes into buf. It grows as they come: lengths may lie.
