@@ -75,6 +75,7 @@ var owners = []struct {
 	{"github.com/xuri/excelize", []string{"formats/xlsxfmt"}},
 	{"github.com/pkg/sftp", []string{"ingest/source/sftp", "ingest/source/sftpdrop", "cmd/internal/…"}},
 	{"golang.org/x/crypto/ssh", []string{"ingest/source/sftp/…", "ingest/source/sftpdrop", "cmd/internal/…"}},
+	{"github.com/andybalholm/brotli", []string{"ingest/source/webhook"}},
 	{"github.com/fsnotify/fsnotify", []string{"ingest/source/dir", "config", "cmd/internal/…"}},
 	{"github.com/expr-lang", []string{"ingest/expr"}},
 	{"github.com/dchest/siphash", []string{"ingest/shape"}},

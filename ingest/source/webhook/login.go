@@ -17,6 +17,7 @@ func (open) verify(*Message) (Proof, error) { return Proof{}, nil }
 // (RFC 6750).
 type login struct {
 	scheme string // the word before the credentials, in lower case
+	asks   string // WWW-Authenticate
 	want   [sha256.Size]byte
 }
 
@@ -27,14 +28,14 @@ func newBasic(o VerifyOptions) (scheme, error) {
 	if strings.Contains(o.User, ":") {
 		return nil, errors.New("a user's name holds no colon")
 	}
-	return login{"basic", sha256.Sum256([]byte(o.User + ":" + o.Password.Reveal()))}, nil
+	return login{"basic", `Basic realm="ingestd", charset="UTF-8"`, sha256.Sum256([]byte(o.User + ":" + o.Password.Reveal()))}, nil
 }
 
 func newBearer(o VerifyOptions) (scheme, error) {
 	if o.Token.IsZero() {
 		return nil, errors.New("it needs a token")
 	}
-	return login{"bearer", sha256.Sum256([]byte(o.Token.Reveal()))}, nil
+	return login{"bearer", "Bearer", sha256.Sum256([]byte(o.Token.Reveal()))}, nil
 }
 
 func (l login) verify(m *Message) (Proof, error) {

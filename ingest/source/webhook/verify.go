@@ -189,3 +189,12 @@ func (c clock) check(text string, now time.Time) error {
 	}
 	return nil
 }
+
+// Challenges is what a 401 asks for (RFC 9110, 11.6.1); "" where requests are
+// signed.
+func (v *Verifier) Challenges() string {
+	if l, ok := v.scheme.(login); ok {
+		return l.asks
+	}
+	return ""
+}
