@@ -120,6 +120,7 @@ func (k *checker) pipeline(p *Pipeline) {
 			k.say(under(path, "source.user"), "no user of `sftp_server` is named "+k.quote(under(path, "source.user"), u), didYouMean(u, users))
 		}
 	case "webhook":
+		k.hook(p, path)
 		if r := src.Webhook.Respond; r != "" && !slices.Contains(p.Sinks, r) {
 			k.say(under(path, "source.respond"), k.quote(under(path, "source.respond"), r)+" is none of this pipeline's `sinks`", didYouMean(r, p.Sinks))
 		}

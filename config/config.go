@@ -75,7 +75,7 @@ func (c *Config) keys() []key {
 		{name: "retention", to: blockTarget{&c.Retention}, doc: "How long what is over is kept."},
 		{name: "min_free", to: parsed(&c.MinFree, "percentage or size", "a percentage such as 2% or a size such as 10GiB", parseMinFree), def: "2%", doc: "Free space below which, on any filesystem that ingestd writes to, sources pause and uploads and webhooks are refused."},
 		{name: "admin", to: blockTarget{&c.Admin}, doc: "The admin API: dashboard, /metrics, /healthz, /readyz."},
-		{name: "webhooks", to: blockTarget{&c.Webhooks}, later: true, doc: "The listener of `webhook` sources."},
+		{name: "webhooks", to: blockTarget{&c.Webhooks}, doc: "The listener of `webhook` sources."},
 		{name: "sftp_server", to: blockTarget{&c.SFTPServer}, doc: "The built-in drop server, for `sftp_drop` sources."},
 		{name: "sinks", to: named[Sink]{p: &c.Sinks, is: "sink", check: checkName, name: func(s *Sink) string { return s.Name }, item: func(name string, s *Sink) target {
 			s.Name = name

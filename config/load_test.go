@@ -123,9 +123,9 @@ func TestContractExample(t *testing.T) {
 		later = append(later, strings.Trim(word, "`"))
 	}
 	want := []string{
-		"webhooks",
+		
 		"type", "required", "expr", "value", "where", "schema",
-		"type: webhook", "format: fixed",
+		"format: fixed",
 	}
 	if !slices.Equal(later, want) && !slices.Equal(later, slices.Concat(want[:len(want)-1], []string{"type: fixed"})) {
 		t.Errorf("unsupported:\n%q, want\n%q", later, want)

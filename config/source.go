@@ -27,7 +27,7 @@ func (s *Source) variants() []string    { return []string{"dir", "sftp", "sftp_d
 func (s *Source) keys() []key           { return s.variant(s.Type) }
 
 func (s *Source) variant(of string) []key {
-	typ := key{name: "type", to: oneOf(&s.Type, "dir", "sftp", "sftp_drop").notYet("webhook"), required: true, doc: "What kind of place it is."}
+	typ := key{name: "type", to: oneOf(&s.Type, "dir", "sftp", "sftp_drop", "webhook"), required: true, doc: "What kind of place it is."}
 	switch of {
 	case "dir":
 		return append([]key{typ}, s.Dir.keys()...)

@@ -61,7 +61,10 @@ type Found struct {
 	// Refused says why its source knows it not to be whole: it ends failed with
 	// this, unread. "" = the source knows of nothing.
 	Refused string
-	Keep    bool // Path is the user's own file: never moved or deleted, whatever when_done says
+	// ID is a number that was reserved for it; 0 = the ledger gives it one. What
+	// was accepted under its ID before is not accepted twice.
+	ID   int64
+	Keep bool // Path is the user's own file: never moved or deleted, whatever when_done says
 	// Replay asks for an arrival to be taken up again.
 	Replay *Replay
 }

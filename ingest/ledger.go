@@ -125,7 +125,10 @@ type Settlement struct {
 	// New: delivered. Duplicate: delivered, the target had it. Dead: has a
 	// letter in Dead. Follow: goes on in Rest. Absent: none of the batch's.
 	Outcomes Verdicts
-	Rest     *Batch // mixed: takes the place of the records that Follow; nil for none
+	// Reply is the target's whole answer, for a sender that waits for it; nil for
+	// most.
+	Reply *Reply
+	Rest  *Batch // mixed: takes the place of the records that Follow; nil for none
 }
 
 // Holds returns what tells whether an ordinal is from First to Last and, where

@@ -64,6 +64,12 @@ type Chunk struct {
 	// chunk alone.
 	Fields []Field
 	Buf    []byte
+
+	// Spans say which records came out of which event, rising; nil for what is
+	// no bundle. A span that goes on in the next chunk is given again there, with
+	// its whole range so far; one of an event without records, or the last ones,
+	// may come with io.EOF.
+	Spans []Span
 }
 
 // Reset empties the chunk and keeps its memory, unless one huge record made it
@@ -78,6 +84,8 @@ func (c *Chunk) Reset() {
 	}
 	c.Records, c.Faults = c.Records[:0], c.Faults[:0]
 	c.Fields, c.Buf = c.Fields[:0], c.Buf[:0]
+	clear(c.Spans)
+	c.Spans = c.Spans[:0]
 }
 
 // Size is the memory that the chunk's bytes take, in bytes.

@@ -30,6 +30,7 @@ type Var struct {
 type Request struct {
 	Pipeline    string
 	Arrival     int64     // 0 where the batch holds records of several arrivals
+	Event       int       // its place in the arrival, where all records are of one event; else 0
 	Name        string    // the arrival's name
 	Arrived     time.Time // when it arrived, UTC
 	Key         string    // Idempotency-Key: 32 lower-case hex digits
@@ -39,6 +40,7 @@ type Request struct {
 	Vars        []Var // values for the sink's URL
 	Place       int64 // sinks with a Placer: where in the file it belongs
 	PlacePath   string
+	Whole       bool // somebody waits for the target's whole answer
 }
 
 // An Answer is what a target said to a request that was delivered, or, inside
@@ -47,6 +49,7 @@ type Answer struct {
 	Status int    // HTTP status; 0 where there is none
 	Body   string // the first 2 KiB, secrets cut out
 	Had    bool   // the target had it already: delivered, counted apart
+	Reply  *Reply // all of it, where the request asked for that
 }
 
 // A Sink delivers requests. A nil error means delivered. The sink classifies

@@ -84,6 +84,7 @@ type Journal struct {
 	taken   map[int64]int64 // segments that were taken and not released, by number: their sizes
 	filled  chan struct{}   // closed when there is something to take
 	closed  bool
+	alone   sync.WaitGroup // segments of one event that are being written
 
 	cur *segment // the token guards it
 }
@@ -180,6 +181,63 @@ func (j *Journal) Append(ctx context.Context, events ...Event) ([]Ref, error) {
 	}
 }
 
+// AppendAlone stores one event in a segment of its own, which is sealed at once:
+// it is an arrival by itself. It returns nil once the event is on disk.
+func (j *Journal) AppendAlone(ctx context.Context, e Event) (Ref, error) {
+	if err := checkSize(e.Head, e.Body); err != nil {
+		return Ref{}, err
+	}
+	frame := appendEvent(nil, e.Head, e.Body, false)
+	j.mu.Lock()
+	switch {
+	case j.closed:
+		j.mu.Unlock()
+		return Ref{}, ErrClosed
+	case j.waiting+int64(len(frame)) > j.o.MaxWaiting:
+		j.mu.Unlock()
+		return Ref{}, ErrFull
+	}
+	j.waiting += int64(len(frame))
+	j.alone.Add(1)
+	j.mu.Unlock()
+	defer j.alone.Done()
+	s, err := j.writeAlone(ctx, frame)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err != nil {
+		j.waiting -= int64(len(frame))
+		return Ref{}, fmt.Errorf("store an event: %w", err)
+	}
+	j.sealed = append(j.sealed, s)
+	j.tell()
+	return Ref{Segment: s.Number, Index: 1}, nil
+}
+
+func (j *Journal) writeAlone(ctx context.Context, frame []byte) (Segment, error) {
+	number, err := j.o.Reserve(ctx)
+	if err != nil {
+		return Segment{}, err
+	}
+	s, err := createSegment(filepath.Join(j.o.Dir, nameOf(number)), number)
+	if err != nil {
+		return Segment{}, err
+	}
+	defer s.close() // which removes it where nothing was written
+	if err := s.append(frame, 1); err != nil {
+		return Segment{}, err
+	}
+	return Segment{Number: number, Path: s.path, Size: s.size, Events: 1}, nil
+}
+
+// tell tells that there is something to take. j.mu is held.
+func (j *Journal) tell() {
+	select {
+	case <-j.filled:
+	default:
+		close(j.filled)
+	}
+}
+
 // join adds events to what the next write brings.
 func (j *Journal) join(events []Event, size int) (g *group, first int, err error) {
 	j.mu.Lock()
@@ -255,12 +313,7 @@ func (j *Journal) write(ctx context.Context) {
 	defer j.mu.Unlock()
 	j.waiting += int64(len(g.bytes))
 	j.fresh = j.cur.events
-	// Tell that there is something to take.
-	select {
-	case <-j.filled:
-	default:
-		close(j.filled)
-	}
+	j.tell()
 }
 
 // seal ends the newest segment. The caller holds the token.
@@ -349,6 +402,7 @@ func (j *Journal) Close() error {
 	j.mu.Lock()
 	j.closed = true
 	j.mu.Unlock()
+	j.alone.Wait()
 	j.token <- struct{}{}
 	defer func() { <-j.token }()
 	j.write(context.Background()) // what joined before

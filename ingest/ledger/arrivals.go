@@ -24,6 +24,16 @@ func (l *Ledger) Accept(ctx context.Context, pipeline, scopeName string, found [
 		}
 		for i := range found {
 			f := &found[i]
+			var number any
+			if f.ID != 0 {
+				if there, err := accepted(t, f); err != nil {
+					return fmt.Errorf("accept %q: %w", f.Name, err)
+				} else if there {
+					ids[i] = f.ID
+					continue
+				}
+				number = f.ID
+			}
 			var of, first, last, force any
 			if r := f.Replay; r != nil {
 				of, first, last, force = r.Of, r.First, r.Last, r.Force
@@ -32,10 +42,10 @@ func (l *Ledger) Accept(ctx context.Context, pipeline, scopeName string, found [
 			if at.IsZero() {
 				at = l.now()
 			}
-			res, err := t.exec(`INSERT INTO arrivals (pipeline, scope, source, name, origin, path, size, mtime, device, inode,
+			res, err := t.exec(`INSERT INTO arrivals (id, pipeline, scope, source, name, origin, path, size, mtime, device, inode,
 				keep, replay_of, replay_first, replay_last, replay_force, state, error, found_at)
-				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?)`,
-				pipeline, s.id, f.Source, []byte(f.Name), []byte(f.Origin), []byte(f.Path), f.Size, f.ModTime.UnixNano(),
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?)`,
+				number, pipeline, s.id, f.Source, []byte(f.Name), []byte(f.Origin), []byte(f.Path), f.Size, f.ModTime.UnixNano(),
 				int64(f.Device), int64(f.Inode), f.Keep, of, first, last, force, f.Refused, at.UnixMicro())
 			if err == nil {
 				ids[i], err = res.LastInsertId()

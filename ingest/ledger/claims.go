@@ -393,6 +393,11 @@ func (l *Ledger) settle(t *tx, c *claim, s *ingest.Settlement) error {
 		stateRow(s.State), s.Attempts, s.Uncertain, due, tried, s.Silence, settled, s.Status, s.Answer, s.Had, b.ID); err != nil {
 		return fmt.Errorf("settle batch: %w", err)
 	}
+	if s.Reply != nil {
+		if err := l.answerTo(t, ingest.Ref{Arrival: c.arrival, Event: 1}, s.Reply); err != nil {
+			return fmt.Errorf("store the answer: %w", err)
+		}
+	}
 	if s.State == ingest.BatchMixed {
 		if _, err := t.exec("UPDATE batches SET outcomes = ? WHERE id = ?", []byte(s.Outcomes), b.ID); err != nil {
 			return fmt.Errorf("settle batch: %w", err)

@@ -82,6 +82,7 @@ var _ interface {
 	ingest.Lookups
 	ingest.Claims
 	ingest.Query
+	ingest.Events
 } = (*Ledger)(nil)
 
 // A DamagedError says that the ledger's file cannot be trusted.

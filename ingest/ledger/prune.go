@@ -53,7 +53,7 @@ const prunable = `a.put_away = 1 AND a.finished_at < ?
 	AND NOT EXISTS (SELECT 1 FROM dead d WHERE d.arrival = a.id AND d.state IN ('dead', 'replaying'))
 	AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.arrival = a.id AND c.state = 'open')
 	AND NOT EXISTS (SELECT 1 FROM arrivals r WHERE r.replay_of = a.id AND r.finished_at IS NULL)
-	AND (a.away <> 'keep' OR a.keep = 1 OR a.replay_of IS NOT NULL OR EXISTS
+	AND (a.away <> 'keep' OR a.keep = 1 OR a.source = 'webhook' OR a.replay_of IS NOT NULL OR EXISTS
 		(SELECT 1 FROM arrivals b WHERE b.pipeline = a.pipeline AND b.origin = a.origin AND b.id > a.id AND b.replay_of IS NULL))`
 
 func (l *Ledger) pruneArrivals(ctx context.Context, before time.Time) (total int64, err error) {
@@ -111,8 +111,10 @@ func (l *Ledger) pruneArrival(ctx context.Context, id int64, before time.Time) (
 		}
 	}
 	return true, l.w.do(ctx, func(t *tx) error {
-		if _, err := t.exec("DELETE FROM receipts WHERE arrival = ?", id); err != nil {
-			return err
+		for _, table := range []string{"receipts", "bundles", "answers"} {
+			if _, err := t.exec("DELETE FROM "+table+" WHERE arrival = ?", id); err != nil {
+				return err
+			}
 		}
 		_, err := t.exec("DELETE FROM arrivals WHERE id = ?", id)
 		return err

@@ -12,7 +12,7 @@ import (
 // start takes an arrival up to the point where its records are read. It
 // returns nil where the arrival's life ended or stopped before that.
 func (e *Engine) start(ctx context.Context, a ingest.Arrival, slot *slot) (r *run, err error) {
-	if a.Snapshot == nil && e.o.Plan.SkipFiles && a.Replay == nil && a.Size > 0 {
+	if a.Snapshot == nil && e.o.Plan.SkipFiles && a.Replay == nil && a.Size > 0 && !bundled(&a) {
 		sum, dup, err := e.seenBefore(ctx, &a, slot)
 		switch {
 		case gone(err):
@@ -49,6 +49,9 @@ func (e *Engine) start(ctx context.Context, a ingest.Arrival, slot *slot) (r *ru
 	r = &run{
 		e: e, a: a, plan: plan, begun: begun, sum: a.SHA256,
 		subject: &subject{id: a.ID, name: a.Name, arrived: a.FoundAt.UTC()}, content: a.SHA256,
+	}
+	if bundled(&a) {
+		r.subject.events = &index{}
 	}
 	of, err := e.takenUpBefore(ctx, &a, plan)
 	if err == nil && of != 0 {
@@ -195,7 +198,7 @@ func (e *Engine) takenUpBefore(ctx context.Context, a *ingest.Arrival, plan *Pla
 		}
 		return a.Replay.Of, nil
 	}
-	if plan.Dedupe || !plan.SkipFiles || a.Size == 0 {
+	if plan.Dedupe || !plan.SkipFiles || a.Size == 0 || bundled(a) {
 		return 0, nil
 	}
 	some, _, err := e.o.Ledger.SameSize(ctx, plan.Scope, a.Size, a.ID)

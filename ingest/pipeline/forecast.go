@@ -56,7 +56,7 @@ func (e *Engine) Forecast(ctx context.Context, rp ingest.Replay) (f Forecast, er
 		return f, err
 	}
 	defer in.f.Close()
-	reader, err := plan.Open(ctx, ingest.Input{Name: again.Name, Size: again.Size, ReaderAt: in})
+	reader, err := plan.open(ctx, again, ingest.Input{Name: again.Name, Size: again.Size, ReaderAt: in})
 	if err == nil {
 		defer reader.Close()
 		err = s.read(ctx, reader)
@@ -66,7 +66,7 @@ func (e *Engine) Forecast(ctx context.Context, rp ingest.Replay) (f Forecast, er
 		f.Error, err = re.Error(), nil
 	}
 	switch {
-	case err != nil || f.Held != "":
+	case err != nil || f.Held != "" || bundled(again):
 	case plan.RejectFile && s.bad > 0:
 		f.Held = fmt.Sprintf("refused whole: %d bad records, first %s", s.bad, s.first)
 	case s.early >= probeBad && float64(s.early) > plan.BadLimit*float64(min(f.Records, probeRecords)):

@@ -195,6 +195,9 @@ func (e *Engine) hold(ctx context.Context, a *ingest.Arrival, reason string) err
 	if err := e.o.Ledger.Hold(context.WithoutCancel(ctx), a.ID, reason); err != nil {
 		return err
 	}
+	if e.o.Held != nil {
+		e.o.Held(a.ID)
+	}
 	e.log.Error("arrival held: release or reject it", "arrival", a.ID, "name", a.Name, "reason", reason)
 	return errHeld
 }
@@ -236,6 +239,9 @@ func (e *Engine) end(ctx context.Context, a *ingest.Arrival, end ingest.Ending) 
 	}
 	e.log.Log(ctx, level, msg, attrs...)
 	e.o.Observer.ArrivalEnded(ended)
+	if e.o.Replies != nil && a.Replay == nil {
+		e.o.Replies.Ended(ended)
+	}
 	e.receipt(ctx, a.ID)
 	return e.putAway(ended)
 }

@@ -51,6 +51,7 @@ type subject struct {
 	id      int64
 	name    string
 	arrived time.Time
+	events  *index // of a bundle; nil
 }
 
 // A block is a chunk's bytes with a count of the loads whose raw records point
@@ -287,11 +288,17 @@ func (l *load) takes(record int64) (yes bool) {
 
 // request is the load as its sink sees it.
 func (l *load) request(pipeline string) *ingest.Request {
-	return &ingest.Request{
+	req := &ingest.Request{
 		Pipeline: pipeline, Arrival: l.subject.id, Name: l.subject.name, Arrived: l.subject.arrived,
 		Key: ingest.Key(l.Key).String(), Records: len(l.env.Records), ContentType: l.env.ContentType, Body: l.env.Body,
 		Vars: l.env.Vars, Place: l.Place, PlacePath: l.PlacePath,
 	}
+	if l.subject.events != nil {
+		if req.Event = l.subject.events.of(l.First, l.Last); req.Event == 0 {
+			req.Arrival = 0
+		}
+	}
+	return req
 }
 
 // letters are the load's records as dead letters.

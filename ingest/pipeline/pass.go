@@ -148,6 +148,9 @@ func (p *pass) abandon() {
 
 // take handles one chunk: its records and faults in the order of the file.
 func (p *pass) take(ctx context.Context) error {
+	if p.r.subject.events != nil {
+		p.r.subject.events.add(p.chunk.Spans)
+	}
 	p.items = p.items[:0]
 	p.bind.Reset()
 	recs, faults := p.chunk.Records, p.chunk.Faults
@@ -344,6 +347,10 @@ func (p *pass) append(l *load, pos ingest.Position, it *item, json []byte) error
 	}
 	if !l.sink.Body.File {
 		l.add(pos, it.raw, json)
+		return nil
+	}
+	if p.r.subject.events != nil {
+		l.add(pos, it.raw, it.raw) // the event as it came
 		return nil
 	}
 	size := p.r.a.Size

@@ -32,6 +32,9 @@ type Plan struct {
 	Snapshot []byte
 	// Open reads an arrival.
 	Open func(ctx context.Context, in ingest.Input) (ingest.Reader, error)
+	// OpenBundle reads an arrival that holds events; nil where the pipeline has
+	// none.
+	OpenBundle func(ctx context.Context, in ingest.Input) (ingest.Reader, error)
 	// Fragment reads one record's raw bytes, as a dead letter keeps them.
 	Fragment  func(ctx context.Context, d ingest.Details, raw []byte) (ingest.Reader, error)
 	Shape     *shape.Shape
@@ -78,6 +81,7 @@ type Ledger interface {
 	ingest.Claims
 	Replayer
 	Secretary
+	StoreSpans(ctx context.Context, arrival int64, spans []ingest.Span) error
 	Seed() [16]byte
 	Progress(arrival int64) (ingest.Counts, bool)
 	Find(ctx context.Context, id int64) (*ingest.Arrival, error)
@@ -112,6 +116,10 @@ type Options struct {
 	Logger   *slog.Logger
 	// Receipts are written when an arrival has ended; nil: there are none.
 	Receipts *Receipts
+	// Replies hand a target's answers to senders that wait; nil: nobody does.
+	Replies *Replies
+	// Held hears of an arrival that waits for a person; nil: nobody.
+	Held func(arrival int64)
 	// Once ends Run when nothing is left to do, or nothing within RetryMax.
 	Once bool
 	// Files are taken up by a Once run in place of the source's.
@@ -122,6 +130,16 @@ type Options struct {
 	// Reach hears of each Point before the engine goes on. It is for tests, which
 	// kill the process there; nil: nobody.
 	Reach func(Point)
+}
+
+// Replies say whose answers go to senders that wait, each for an arrival of one
+// event.
+type Replies struct {
+	Sink string // whose
+	// Settled hears of an answer that is on disk.
+	Settled func(arrival int64, r *ingest.Reply)
+	// Ended hears of an arrival that has ended, answered or not.
+	Ended func(a *ingest.Arrival)
 }
 
 // ErrUnfinished says that a Once run left work for later: a target is down or

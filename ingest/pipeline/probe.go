@@ -26,7 +26,7 @@ func (r *run) probe() (err error) {
 		return err
 	}
 	defer in.f.Close()
-	reader, err := r.plan.Open(r.ctx, ingest.Input{Name: r.a.Name, Size: r.a.Size, ReaderAt: in})
+	reader, err := r.plan.open(r.ctx, &r.a, ingest.Input{Name: r.a.Name, Size: r.a.Size, ReaderAt: in})
 	if err != nil {
 		return err
 	}

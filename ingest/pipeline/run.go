@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -201,13 +202,17 @@ func (r *run) calm(ctx context.Context) error {
 // *ingest.ReadError that the rest is unreadable.
 func (r *run) read() error {
 	var rejected *rejectedError
-	if len(r.begun.Settled) == 0 && len(r.begun.Open) == 0 || r.plan.RejectFile {
+	if !bundled(&r.a) && (len(r.begun.Settled) == 0 && len(r.begun.Open) == 0 || r.plan.RejectFile) {
 		if err := r.probe(); err != nil && !errors.As(err, &rejected) {
 			return err
 		}
 	}
 	r.refused = rejected != nil
-	if err := r.pass("", r.begun); err != nil || rejected == nil {
+	err := r.pass("", r.begun)
+	if err == nil || final(err) {
+		err = cmp.Or(r.storeSpans(), err)
+	}
+	if err != nil || rejected == nil {
 		return err
 	}
 	return rejected
@@ -230,7 +235,7 @@ func (r *run) pass(only string, from *ingest.Begun) (err error) {
 		return err
 	}
 	defer in.f.Close()
-	reader, err := r.plan.Open(r.ctx, ingest.Input{Name: r.a.Name, Size: r.a.Size, ReaderAt: in})
+	reader, err := r.plan.open(r.ctx, &r.a, ingest.Input{Name: r.a.Name, Size: r.a.Size, ReaderAt: in})
 	if err != nil {
 		return err
 	}

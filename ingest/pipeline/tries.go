@@ -17,7 +17,9 @@ func (q *queue) send(l *load) {
 		q.lost(l, err)
 		return
 	}
-	ans, err := q.o.Sink.Send(ctx, l.request(q.e.o.Pipeline))
+	req := l.request(q.e.o.Pipeline)
+	req.Whole = q.e.awaited(l)
+	ans, err := q.o.Sink.Send(ctx, req)
 	q.e.reach(AfterSend)
 	var mixed *ingest.Mixed
 	if err != nil && ctx.Err() != nil && !errors.As(err, &mixed) {
@@ -44,6 +46,7 @@ func (q *queue) send(l *load) {
 		q.landed(nil)
 		q.settle(l, &ingest.Settlement{
 			Batch: l.Batch, State: ingest.BatchDelivered, Attempts: l.Attempts, Status: ans.Status, Had: ans.Had,
+			Reply: q.e.reply(l, ans),
 		})
 	case errors.As(err, &mixed):
 		q.mixed(l, mixed)
@@ -115,7 +118,7 @@ func (q *queue) refused(l *load, r *ingest.Reject) {
 		q.landed(nil)
 		q.settle(l, &ingest.Settlement{
 			Batch: l.Batch, State: ingest.BatchDead, Attempts: l.Attempts, Status: r.Answer.Status, Answer: r.Answer.Body,
-			Dead: l.letters(r.Reason, r.Answer, false),
+			Dead: l.letters(r.Reason, r.Answer, false), Reply: q.e.reply(l, r.Answer),
 		})
 		return
 	}
@@ -215,6 +218,7 @@ func (q *queue) settle(l *load, s *ingest.Settlement) {
 		} else {
 			q.e.discard(l)
 		}
+		q.e.replied(l, s.Reply)
 		q.passed(l)
 		q.leave(l)
 	})

@@ -40,6 +40,7 @@ var rules = []rule{
 	{"sinks/…", []string{"ingest"}},
 
 	{"ingest/pipeline", []string{"ingest", "ingest/shape", "ingest/spool"}},
+	{"ingest/bundle", []string{"ingest", "ingest/journal"}},
 	{"ingest/source", []string{"ingest", "ingest/spool"}},
 	{"ingest/source/…", []string{"ingest", "ingest/source", "ingest/spool"}},
 	{"ingest/…", []string{"ingest"}},
