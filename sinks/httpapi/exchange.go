@@ -36,10 +36,13 @@ type reply struct {
 	whole  []byte
 	broken error // why whole is not all of it
 	redact *redactor
-	list   *list // what it says of each record; nil where it is not asked
+	reply  *ingest.Reply // all of it, where somebody waits for that
+	list   *list         // what it says of each record; nil where it is not asked
 }
 
-func (r reply) answer() ingest.Answer { return ingest.Answer{Status: r.status, Body: r.body} }
+func (r reply) answer() ingest.Answer {
+	return ingest.Answer{Status: r.status, Body: r.body, Reply: r.reply}
+}
 
 // exchange sends r with c and returns the reply. An error means that there is
 // none.
@@ -104,8 +107,17 @@ func (s *Sink) exchange(ctx context.Context, r *ingest.Request, c *credentials) 
 		rep.header = resp.Header
 		rep.whole, rep.broken = readWhole(resp)
 		rep.body = red.clean(string(rep.whole[:min(len(rep.whole), keptAnswer+red.longest)]), keptAnswer)
+	case r.Whole:
+		rep.whole, _ = readWhole(resp) // the status has been seen, and decides
+		rep.body = red.clean(string(rep.whole[:min(len(rep.whole), keptAnswer+red.longest)]), keptAnswer)
 	default:
 		rep.body = readAnswer(resp, red)
+	}
+	if r.Whole {
+		if rep.whole == nil {
+			rep.whole = []byte(rep.body)
+		}
+		rep.reply = wholeReply(resp, rep.whole, red)
 	}
 	return rep, nil
 }

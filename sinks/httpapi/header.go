@@ -95,7 +95,7 @@ func (s *Sink) requestHeader(r *ingest.Request, c *credentials) http.Header {
 	set("Idempotency-Key", r.Key)
 	set("X-Ingestd-Pipeline", plain(r.Pipeline))
 	if r.Arrival != 0 {
-		set("X-Ingestd-Arrival", strconv.FormatInt(r.Arrival, 10))
+		set("X-Ingestd-Arrival", ingest.Ref{Arrival: r.Arrival, Event: r.Event}.String())
 	}
 	set("X-Ingestd-Records", strconv.Itoa(r.Records))
 	if c.name != "" {
