@@ -44,6 +44,19 @@ func (k *checker) hook(p *Pipeline, path string) {
 	}
 }
 
+// Hooked reports whether any pipeline is called by senders.
+func (c *Config) Hooked() bool {
+	return slices.ContainsFunc(c.Pipelines, func(p Pipeline) bool { return p.Source.Type == "webhook" })
+}
+
+// Title is what arrivals of the hook are called.
+func (w *Webhook) Title(p *Pipeline) string {
+	if w.Path != "" {
+		return w.Path
+	}
+	return p.Name // its path is a secret
+}
+
 // Responder is the sink whose answer a sync sender gets.
 func (w *Webhook) Responder(p *Pipeline) string {
 	if w.Respond != "" || len(p.Sinks) == 0 {

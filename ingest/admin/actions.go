@@ -28,6 +28,11 @@ type Replays interface {
 	Replay(ctx context.Context, r ReplayRequest) (*ReplayResult, error)
 }
 
+// Hooks knows where senders call.
+type Hooks interface {
+	Hooks(ctx context.Context) ([]Hook, error)
+}
+
 // Letters deals with dead letters.
 type Letters interface {
 	// ReplayLetters sends the chosen letters' records again and returns once

@@ -20,6 +20,7 @@
 //	POST /v1/pause  /v1/resume  /v1/reload  /v1/run-now
 //	POST /v1/sinks/test
 //	POST /v1/alerts/test                                        one object a sink, in "tests"
+//	GET  /v1/hooks
 //	GET  /v1/ledger   POST /v1/ledger/prune  /v1/ledger/backup
 //
 // Objects are those of the command line's --json. An answer of these routes that
@@ -67,6 +68,7 @@ type Actions struct {
 	Ledger  Ledger
 	Sinks   Sinks
 	Alerts  Alerts
+	Hooks   Hooks
 }
 
 type api struct {
@@ -104,6 +106,7 @@ func Handler(o Options) http.Handler {
 	mux.HandleFunc("POST /v1/run-now", a.runNow)
 	mux.HandleFunc("POST /v1/sinks/test", a.sinkTest)
 	mux.HandleFunc("POST /v1/alerts/test", a.testAlerts)
+	mux.HandleFunc("GET /v1/hooks", a.hooks)
 	mux.HandleFunc("GET /v1/ledger", a.ledgerStats)
 	mux.HandleFunc("POST /v1/ledger/prune", a.ledgerPrune)
 	mux.HandleFunc("POST /v1/ledger/backup", a.ledgerBackup)

@@ -269,6 +269,13 @@ func (c *Client) TestAlerts(ctx context.Context) ([]AlertTest, error) {
 	return t.Tests, err
 }
 
+// Hooks asks where senders call.
+func (c *Client) Hooks(ctx context.Context) ([]Hook, error) {
+	var h hookList
+	err := c.call(ctx, http.MethodGet, "/v1/hooks", nil, nil, &h)
+	return h.Hooks, err
+}
+
 // LedgerStats asks for the ledger's sizes.
 func (c *Client) LedgerStats(ctx context.Context) (*LedgerStats, error) {
 	var s LedgerStats

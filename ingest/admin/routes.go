@@ -386,6 +386,19 @@ func (a *api) ledgerPrune(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, r, s, err)
 }
 
+type hookList struct {
+	Hooks []Hook `json:"hooks"`
+}
+
+func (a *api) hooks(w http.ResponseWriter, r *http.Request) {
+	if a.Actions.Hooks == nil {
+		a.fail(w, r, none("webhooks"))
+		return
+	}
+	list, err := a.Actions.Hooks.Hooks(r.Context())
+	a.answer(w, r, hookList{list}, err)
+}
+
 type backupBody struct {
 	Path string `json:"path"`
 }

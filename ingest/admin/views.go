@@ -208,6 +208,16 @@ type AlertTest struct {
 	Error  string `json:"error"` // "" = it was told
 }
 
+// Hook is where the senders of one pipeline call. Its URL is a secret where its
+// path was made.
+type Hook struct {
+	Pipeline string   `json:"pipeline"`
+	URL      string   `json:"url"`
+	Methods  []string `json:"methods"`
+	Mode     string   `json:"mode"`
+	Scheme   string   `json:"scheme"`
+}
+
 // LedgerStats are sizes.
 type LedgerStats struct {
 	Path     string `json:"path"`

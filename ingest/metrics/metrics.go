@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +49,7 @@ type Metrics struct {
 	sentBytes  *prometheus.CounterVec
 	sourceUp   *prometheus.GaugeVec
 	sourceErrs *prometheus.CounterVec
+	received   *prometheus.CounterVec
 }
 
 var _ ingest.Observer = (*Metrics)(nil)
@@ -82,6 +84,8 @@ func New(pipelines, sinks []string) *Metrics {
 	m.sentBytes = m.counter("request_bytes_total", "Body bytes of tries of requests to sinks, before compression.", "pipeline", "sink")
 	m.sourceUp = m.gauge("source_up", "Whether the source can do its work.", "pipeline")
 	m.sourceErrs = m.counter("source_errors_total", "Times that a source could not do its work.", "pipeline")
+
+	m.received = m.counter("webhook_requests_total", "Requests to webhooks, by what came of them and the answer's status.", "pipeline", "what", "status")
 
 	m.reg.MustRegister(
 		buildInfo(),
@@ -170,6 +174,11 @@ func (m *Metrics) ArrivalEnded(a *ingest.Arrival) {
 	if took := a.FinishedAt.Sub(a.FoundAt); !a.FoundAt.IsZero() && took >= 0 {
 		m.endedTook.WithLabelValues(name).Observe(took.Seconds())
 	}
+}
+
+// Received counts a request to a pipeline's webhook. what is one of a few words.
+func (m *Metrics) Received(pipeline string, status int, what string) {
+	m.received.WithLabelValues(m.label(pipeline), what, strconv.Itoa(status)).Inc()
 }
 
 // Settled counts records by their outcome.

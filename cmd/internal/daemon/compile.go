@@ -23,6 +23,7 @@ func compile(p *config.Pipeline, settings []config.SinkSettings, m *meter) (*pip
 	}
 	plan := &pipeline.Plan{
 		Open:       m.gauged(spec.open),
+		OpenBundle: m.gauged(spec.openBundle),
 		Fragment:   spec.fragment,
 		Shape:      sh,
 		Scope:      p.Dedupe.Scope,

@@ -34,15 +34,17 @@ type crew struct {
 
 // A line is one pipeline at work.
 type line struct {
-	d      *Daemon
-	cfg    *config.Pipeline
-	conf   *config.Config
-	plan   *pipeline.Plan
-	source ingest.Source
-	sinks  []pipeline.SinkOptions
-	report *pipeline.Receipts // nil: none are asked for
-	expect *expectation       // nil: nothing is expected
-	engine atomic.Pointer[pipeline.Engine]
+	d       *Daemon
+	cfg     *config.Pipeline
+	conf    *config.Config
+	plan    *pipeline.Plan
+	source  ingest.Source
+	sinks   []pipeline.SinkOptions
+	box     *postbox // of a webhook; nil
+	outlets map[string]*outlet
+	report  *pipeline.Receipts // nil: none are asked for
+	expect  *expectation       // nil: nothing is expected
+	engine  atomic.Pointer[pipeline.Engine]
 
 	mu       sync.Mutex
 	runs     bool
@@ -91,7 +93,13 @@ func (c *crew) newLine(p *config.Pipeline) (*line, error) {
 	if l.plan, err = l.compile(snapshot); err != nil {
 		return nil, err
 	}
-	if l.source, err = newSource(c.cfg, p, formats.Known, c.d.spool, c.d.log, l.sourceSays); err != nil {
+	l.outlets = c.outlets
+	if p.Source.Type == "webhook" {
+		if l.box, err = c.d.postbox(context.Background(), p.Name, queueOf(&p.Source.Webhook)); err != nil {
+			return nil, err
+		}
+		l.source = l.box.inbox
+	} else if l.source, err = newSource(c.cfg, p, formats.Known, c.d.spool, c.d.log, l.sourceSays); err != nil {
 		return nil, err
 	}
 	if l.report, err = c.receiptsOf(l); err != nil {
@@ -156,7 +164,11 @@ func (c *crew) engage(e engagement) error {
 			Pipeline: l.cfg.Name, Ledger: c.d.ledger, Plan: l.plan, Compile: l.compile, Sinks: l.sinks,
 			Source: l.source, Outbox: c.d.spool.Outbox(), Pool: c.d.pool, Observer: c.d.meter, Logger: c.d.log, Once: e.once,
 			Reach:    c.d.o.Reach,
-			Receipts: l.report,
+			Receipts: l.report, Replies: l.replies(),
+		}
+		if l.box != nil {
+			o.Held = l.box.inbox.Leave
+			l.box.inbox.Set(l.cfg.Source.Webhook.Title(l.cfg), l.cfg.Source.Webhook.Mode == "sync")
 		}
 		switch {
 		case e.hold:

@@ -92,7 +92,11 @@ type Daemon struct {
 	keeps   atomic.Pointer[map[string]time.Duration] // scope → how long keys are kept
 	undo    teardowns
 
-	drop   *sftpdrop.Server
+	drop      *sftpdrop.Server
+	numbers   *numbering
+	postMu    sync.Mutex
+	postboxes map[string]*postbox // by pipeline
+
 	pruner *pruner
 	reload chan reloadRequest
 
@@ -100,6 +104,7 @@ type Daemon struct {
 	crew     *crew
 	paused   map[string]ingest.Pause // sinks' last pauses
 	running  bool                    // Run, not Once
+	hookAddr string                  // where webhooks are received; "" = nowhere
 	disk     *diskWatch
 	diskStop context.CancelFunc
 	door     *dropDoor // of drop; nil: Run has not opened it
@@ -128,11 +133,15 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if d.spool, err = spool.Open(cfg.StateDir); err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
+	d.numbers = &numbering{events: d.ledger}
+	d.undo.add("close the journals", 5*time.Second, d.closePostboxes)
 	d.metrics = metrics.New(names(cfg))
 	d.metrics.WatchBacklog(d.ledger.Backlog)
 	d.news = newNews(d.metrics)
 	d.meter = newMeter(d.news)
-	d.pruner = &pruner{query: d.ledger, rows: d.ledger, keep: cfg.Retention, now: time.Now, sidecar: d.sidecar, copies: d.pruneCopies, log: o.Logger}
+	d.pruner = &pruner{
+		query: d.ledger, rows: d.ledger, keep: cfg.Retention, now: time.Now, sidecar: d.sidecar, copies: d.pruneCopies, events: d, log: o.Logger,
+	}
 	if err := d.loadPauses(ctx); err != nil {
 		return nil, err
 	}
@@ -149,7 +158,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	d.handler = admin.Handler(admin.Options{
 		Query:   d.ledger,
-		Actions: admin.Actions{Status: d, Holds: d, Replays: d, Letters: d, Keys: d, Control: d, Ledger: d, Sinks: d, Alerts: d},
+		Actions: admin.Actions{Status: d, Holds: d, Replays: d, Letters: d, Keys: d, Control: d, Ledger: d, Sinks: d, Alerts: d, Hooks: d},
 		Metrics: d.metrics.Handler(), Ready: d.ready, Log: o.Logger,
 	})
 	return d, nil

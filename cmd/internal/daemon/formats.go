@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"ingestd/config"
 	"ingestd/formats"
@@ -13,6 +15,7 @@ import (
 	"ingestd/formats/xlsxfmt"
 	"ingestd/formats/xmlfmt"
 	"ingestd/ingest"
+	"ingestd/ingest/bundle"
 )
 
 // A reading is how a pipeline's arrivals are read.
@@ -59,6 +62,39 @@ func formatSpec(p *config.Pipeline) (reading, error) {
 		return reading{}, fmt.Errorf("format %q is not built yet", f.Type)
 	}
 	return reading{s}, s.Check()
+}
+
+// openBundle reads an arrival that holds events.
+func (r reading) openBundle(_ context.Context, in ingest.Input) (ingest.Reader, error) {
+	return bundle.NewReader(in, r.openEvent), nil
+}
+
+// openEvent reads one event: as the pipeline's format says, or, where that is
+// auto, as its sender said.
+func (r reading) openEvent(ctx context.Context, e *ingest.Event, body ingest.Input) (ingest.Reader, error) {
+	spec := r.spec
+	if spec.Type == "" || spec.Type == formats.Auto {
+		spec.Type = typeOf(e.ContentType)
+	}
+	if body.Name == "" && spec.Type == formats.Raw {
+		body.Name = cmp.Or(e.ID, "event")
+	}
+	return formats.Open(ctx, spec, body)
+}
+
+// typeOf is the format that a media type names; auto where it names none, as
+// that of a file often does.
+func typeOf(contentType string) string {
+	kind, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	switch kind = strings.TrimSpace(kind); {
+	case strings.HasSuffix(kind, "json"), strings.HasSuffix(kind, "jsonl"), strings.HasSuffix(kind, "jsonlines"):
+		return formats.JSON
+	case strings.HasSuffix(kind, "/xml"), strings.HasSuffix(kind, "+xml"):
+		return formats.XML
+	case strings.HasSuffix(kind, "/csv"):
+		return formats.CSV
+	}
+	return formats.Auto
 }
 
 func (r reading) open(ctx context.Context, in ingest.Input) (ingest.Reader, error) {

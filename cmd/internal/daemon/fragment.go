@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -12,11 +13,12 @@ import (
 	"ingestd/formats/jsonfmt"
 	"ingestd/formats/xmlfmt"
 	"ingestd/ingest"
+	"ingestd/ingest/bundle"
 )
 
 // fragment reads one record's bytes, as a dead letter keeps them, in the way in
 // which its arrival was read.
-func (r reading) fragment(_ context.Context, d ingest.Details, raw []byte) (ingest.Reader, error) {
+func (r reading) fragment(ctx context.Context, d ingest.Details, raw []byte) (ingest.Reader, error) {
 	in := bytes.NewReader(raw)
 	switch d.Format {
 	case formats.CSV:
@@ -42,7 +44,22 @@ func (r reading) fragment(_ context.Context, d ingest.Details, raw []byte) (inge
 	case formats.XLSX:
 		return &rowReader{raw: raw, header: d.Header}, nil
 	}
+	if d.Format == bundle.Format {
+		return r.eventFragment(ctx, raw)
+	}
 	return nil, fmt.Errorf("a record of format %s cannot be sent by itself; use: ingestd replay ARRIVAL --records", d.Format)
+}
+
+// eventFragment reads a record of an event. Events of one bundle may be of
+// several formats, which their bytes tell.
+func (r reading) eventFragment(ctx context.Context, raw []byte) (ingest.Reader, error) {
+	switch text := bytes.TrimSpace(raw); {
+	case len(text) > 0 && (text[0] == '{' || text[0] == '['):
+		return r.fragment(ctx, ingest.Details{Format: formats.JSON}, raw)
+	case len(text) > 0 && text[0] == '<':
+		return r.fragment(ctx, ingest.Details{Format: formats.XML}, raw)
+	}
+	return nil, errors.New("a record of this event cannot be sent by itself; use: ingestd replay ARRIVAL")
 }
 
 // A rowReader reads one row of a workbook from the JSON array that stands for

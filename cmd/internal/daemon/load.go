@@ -15,6 +15,7 @@ import (
 	"ingestd/ingest/alert"
 	"ingestd/ingest/expr"
 	"ingestd/ingest/shape"
+	"ingestd/ingest/source/webhook"
 	"ingestd/sinks"
 )
 
@@ -41,6 +42,10 @@ func Load(path string) (*config.Config, config.Problems) {
 	}
 	for _, u := range dropUsers(cfg) {
 		c.add(config.Join("sftp_server", "users", u.Name), u.Check())
+	}
+	if t := &cfg.Webhooks.TLS; t.CertFile != "" && cfg.Hooked() {
+		_, err := webhook.LoadTLS(t.CertFile, t.KeyFile, t.ClientCAFile)
+		c.add(config.Join("webhooks", "tls"), err)
 	}
 	for _, p := range c.found {
 		problems = problems.Append(p)
@@ -142,6 +147,11 @@ func (c *checks) pipeline(p *config.Pipeline) {
 		if away.Action == "keep" {
 			*away = config.Away{Action: "delete"}
 		}
+	}
+	if p.Source.Type == "webhook" {
+		_, err = hookOptions(p)
+		c.add(config.Join(path, "source"), err)
+		return
 	}
 	_, err = newSource(c.cfg, &src, formats.Known, nil, slog.New(slog.DiscardHandler), nil)
 	c.add(config.Join(path, "source"), err)

@@ -33,6 +33,7 @@ type pruner struct {
 	// copies removes what was kept of files that are on other machines; nil: nothing
 	// was. A zero time removes none.
 	copies func(ctx context.Context, done, failed time.Time) (int, error)
+	events eventPruner // nil: there are none
 	log    *slog.Logger
 
 	mu   sync.Mutex
@@ -49,6 +50,13 @@ type rowPruner interface {
 	Prune(ctx context.Context, arrivals, letters time.Time) (arrivalRows, letterRows int64, err error)
 }
 
+// An eventPruner removes events that ended before a time, and answers that are
+// not kept any more.
+type eventPruner interface {
+	pruneEvents(ctx context.Context, before time.Time) (int64, error)
+	pruneReplies(ctx context.Context, now time.Time) error
+}
+
 // run prunes at once and then every hour until ctx ends.
 func (p *pruner) run(ctx context.Context) {
 	tick := time.NewTicker(pruneEvery)
@@ -56,8 +64,8 @@ func (p *pruner) run(ctx context.Context) {
 	for {
 		if r, err := p.prune(ctx); err != nil && ctx.Err() == nil {
 			p.log.Error("retention could not be applied", "error", err)
-		} else if r != nil && (r.Files > 0 || r.Arrivals > 0 || r.Letters > 0) {
-			p.log.Info("retention applied", "files", r.Files, "arrivals", r.Arrivals, "dead_letters", r.Letters)
+		} else if r != nil && (r.Files > 0 || r.Arrivals > 0 || r.Letters > 0 || r.Events > 0) {
+			p.log.Info("retention applied", "files", r.Files, "arrivals", r.Arrivals, "dead_letters", r.Letters, "events", r.Events)
 		}
 		select {
 		case <-ctx.Done():
@@ -135,6 +143,12 @@ func (p *pruner) prune(ctx context.Context) (*admin.PruneResult, error) {
 		failed = errors.Join(failed, err)
 	}
 	var err error
+	if p.events != nil {
+		if p.keep.Events > 0 {
+			r.Events, err = p.events.pruneEvents(ctx, now.Add(-p.keep.Events))
+		}
+		failed = errors.Join(failed, err, p.events.pruneReplies(ctx, now))
+	}
 	if p.rows != nil {
 		r.Arrivals, r.Letters, err = p.rows.Prune(ctx, before(p.keep.Arrivals), before(p.keep.Dead))
 	}

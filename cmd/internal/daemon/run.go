@@ -34,11 +34,11 @@ type reloadRequest struct {
 // makes it read its config again. Any other end is an error: the ledger broke.
 func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
 	var side sync.WaitGroup // what serves the engines; it outlives them
 	sideCtx, sideStop := context.WithCancel(context.WithoutCancel(ctx))
 	defer side.Wait()
 	defer sideStop()
+	defer stop(nil) // listeners that were opened before something else failed
 
 	if err := d.serveControl(sideCtx, &side); err != nil {
 		return err
@@ -56,6 +56,14 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 		door.abandon()
 		return err
 	}
+	gate, err := d.openGate(ctx, d.current().cfg)
+	if err != nil {
+		return err
+	}
+	if err := d.route(ctx, gate, d.current()); err != nil {
+		gate.close()
+		return err
+	}
 	if err := d.current().engage(engagement{}); err != nil {
 		return err
 	}
@@ -63,6 +71,7 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 		return err
 	}
 	d.startDisk(sideCtx, &side, d.current())
+	d.admit(ctx, &side, gate)
 	side.Go(func() { d.pruner.run(sideCtx) })
 	side.Go(func() { d.tell(sideCtx) })
 	side.Go(func() { d.heart.Run(sideCtx) })
@@ -80,7 +89,7 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	d.log.Info("running", "version", d.o.Version, "pid", os.Getpid(), "state_dir", d.o.Config.StateDir,
 		"pipelines", len(d.current().lines), "admin", front.addr())
 
-	s := &shift{d: d, hup: hup, front: front, sideCtx: sideCtx, side: &side}
+	s := &shift{d: d, hup: hup, front: front, gate: gate, ctx: ctx, sideCtx: sideCtx, side: &side}
 	for {
 		again, err := s.work(ctx)
 		if again {
@@ -101,6 +110,8 @@ type shift struct {
 	d       *Daemon
 	hup     <-chan os.Signal
 	front   *front
+	gate    *gate           // nil: no pipeline is called
+	ctx     context.Context // ends when the daemon is to stop
 	sideCtx context.Context
 	side    *sync.WaitGroup
 }
@@ -139,6 +150,13 @@ func (s *shift) work(ctx context.Context) (again bool, err error) {
 				newFront.abandon()
 			}
 		}
+		var newGate *gate
+		if err == nil {
+			if newGate, err = s.nextGate(ctx, next); err != nil {
+				newFront.abandon()
+				door.abandon()
+			}
+		}
 		if err != nil {
 			d.log.Error("the new config was refused; the old one goes on", "error", err)
 			d.sd.ready(d.summary())
@@ -169,6 +187,7 @@ func (s *shift) work(ctx context.Context) (again bool, err error) {
 			d.log.Error("the sftp server goes on under the old config", "error", err)
 			door.abandon()
 		}
+		s.swapGate(newGate, next)
 		d.startDisk(s.sideCtx, s.side, next)
 		if err := crew.close(); err != nil {
 			d.log.Warn("old sinks did not close", "error", err)

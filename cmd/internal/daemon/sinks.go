@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,9 +30,10 @@ type outlet struct {
 	pipeline.SinkOptions
 	connect func(context.Context) error // tries it without a request; nil: nothing to try
 	test    func(ctx context.Context, method string) (*admin.SinkTest, error)
-	resume  func(path string, at, end int64) // tells a file sink of a place that is taken
-	certs   func() []httpapi.Certificate     // that it depends on; nil: none
-	dir     string                           // that it writes to on this machine
+	resume  func(path string, at, end int64)                                                                     // tells a file sink of a place that is taken
+	certs   func() []httpapi.Certificate                                                                         // that it depends on; nil: none
+	dir     string                                                                                               // that it writes to on this machine
+	ask     func(ctx context.Context, pipeline, suffix, query string, header http.Header) (*ingest.Reply, error) // nil: it cannot be asked
 	close   func() error
 }
 
@@ -75,6 +77,9 @@ func newOutlet(c *config.Sink, w weather, obs ingest.Observer, out io.Writer, ve
 		o.Sink = w.around(s, s.Host(), c, obs)
 		o.Concurrency, o.connect, o.close = c.HTTP.Concurrency, s.Connect, s.Close
 		o.test = func(ctx context.Context, method string) (*admin.SinkTest, error) { return testHTTP(ctx, s, method) }
+		o.ask = func(ctx context.Context, pipeline, suffix, query string, header http.Header) (*ingest.Reply, error) {
+			return s.Ask(ctx, httpapi.Question{Pipeline: pipeline, Suffix: suffix, Query: query, Header: header})
+		}
 		o.Hours = hours(c.HTTP.Deliver)
 		o.certs = s.Certificates
 	case "file":
