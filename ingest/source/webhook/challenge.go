@@ -5,51 +5,72 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"io"
-	"mime"
 	"net/http"
+	"net/url"
+	"strings"
 )
 
 // maxChallenge bounds what is echoed, in bytes.
 const maxChallenge = 1024
 
-// subscribe answers Meta's handshake (developers.facebook.com, webhooks,
-// verification requests): a GET with the token that was agreed on, whose
-// challenge is echoed.
-func (h *Hook) subscribe(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	got, want := sha256.Sum256([]byte(q.Get("hub.verify_token"))), sha256.Sum256([]byte(h.o.Token.Reveal()))
-	if h.o.Token.IsZero() || q.Get("hub.mode") != "subscribe" || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-		h.log.Warn("a handshake was refused", "reason", "its verify token is another")
-		return answer(http.StatusUnauthorized, "the verify token is another")
+// shakes reports whether a request is a handshake that nobody signs.
+func (h *Hook) shakes(r *http.Request) bool {
+	q := r.URL.RawQuery
+	switch h.o.Challenge {
+	case "meta":
+		return r.Method == http.MethodGet && strings.Contains(q, "hub.")
+	case "generic":
+		return r.Method == http.MethodGet && strings.HasPrefix(q, "challenge=") || r.Method == http.MethodPost && strings.HasPrefix(q, "validationToken=")
 	}
-	return echo(w, q.Get("hub.challenge"))
+	return false
 }
 
-// challenge answers handshakes that come as events: Slack's url_verification
-// (docs.slack.dev, events API), or any JSON body with a challenge.
-func (h *Hook) challenge(w http.ResponseWriter, r *http.Request, body []byte) (done bool, err error) {
-	if h.o.Challenge != "slack" && h.o.Challenge != "generic" {
-		return false, nil
+// handshake answers those: Meta's (developers.facebook.com, webhooks,
+// verification requests), a GET with the token that was agreed on; Dropbox's, a
+// GET with a challenge, and Microsoft Graph's, a POST with a validationToken,
+// which prove nothing and are told nothing else.
+func (h *Hook) handshake(v *visit) error {
+	q, err := url.ParseQuery(v.r.URL.RawQuery)
+	if err != nil {
+		return answer(http.StatusBadRequest, "the query cannot be read")
 	}
-	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" && kind != "text/plain" && kind != "" {
+	if h.o.Challenge == "generic" {
+		return h.echo(v, q.Get("challenge")+q.Get("validationToken"))
+	}
+	// Hashes are of one length: how much is right shows in no time.
+	got, want := sha256.Sum256([]byte(q.Get("hub.verify_token"))), sha256.Sum256([]byte(h.o.Token.Reveal()))
+	if h.o.Token.IsZero() || q.Get("hub.mode") != "subscribe" || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		h.refused(v, "a handshake with another verify token", nil)
+		return answer(http.StatusUnauthorized, "the verify token is another")
+	}
+	return h.echo(v, q.Get("hub.challenge"))
+}
+
+// challenge answers handshakes that come as signed events: Slack's
+// url_verification (docs.slack.dev, events API), or any JSON object with a
+// challenge.
+func (h *Hook) challenge(v *visit, body []byte) (done bool, err error) {
+	if h.o.Challenge != "slack" && h.o.Challenge != "generic" || !strings.Contains(string(body[:min(len(body), 4*maxChallenge)]), `"challenge"`) {
 		return false, nil
 	}
 	var m struct {
-		Type      string
-		Challenge *string
+		Type      string  `json:"type"`
+		Challenge *string `json:"challenge"`
 	}
 	if json.Unmarshal(body, &m) != nil || m.Challenge == nil || h.o.Challenge == "slack" && m.Type != "url_verification" {
 		return false, nil
 	}
-	return true, echo(w, *m.Challenge)
+	return true, h.echo(v, *m.Challenge)
 }
 
-func echo(w http.ResponseWriter, text string) error {
+// echo writes a challenge back: as text, which no browser runs.
+func (h *Hook) echo(v *visit, text string) error {
 	if text == "" || len(text) > maxChallenge {
 		return answer(http.StatusBadRequest, "the challenge is empty, or longer than %d bytes", maxChallenge)
 	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = io.WriteString(w, text)
+	h.o.Observer(http.StatusOK, WasHandshake)
+	v.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	v.w.Header()["X-Content-Type-Options"] = noSniff
+	_, _ = io.WriteString(v.w, text)
 	return nil
 }

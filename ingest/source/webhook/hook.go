@@ -2,15 +2,11 @@ package webhook
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,49 +17,46 @@ import (
 
 // A Store keeps what was received.
 type Store interface {
-	// Append stores the events of one request, all or none, and returns their
-	// arrival numbers once they are on disk. ErrFull where there is no room.
-	Append(ctx context.Context, events []Stored) ([]string, error)
-	// Died reports whether records of an arrival are dead letters: such an
-	// event is taken again when it is repeated.
-	Died(ctx context.Context, arrival string) (bool, error)
+	// Append stores the events of one request, all or none, and returns the
+	// first one's name once they are on disk; the others follow it in the same
+	// bundle. ErrFull where too much waits.
+	Append(ctx context.Context, events []Stored) (first ingest.Ref, err error)
+	// Died reports whether records of an event are dead letters: such an event
+	// is taken again when it is repeated.
+	Died(ctx context.Context, r ingest.Ref) (bool, error)
 }
 
 // Stored is an event as it goes to disk.
 type Stored struct {
-	Event *ingest.Event
+	Head  []byte // an ingest.Event as JSON
 	Body  []byte
-	Alone bool // it is answered with what becomes of it
+	Alone bool // its sender waits for what becomes of it: it is a bundle of its own
 }
 
-// ErrFull says that the queue on disk is full.
+// ErrFull says that as much waits on disk as may.
 var ErrFull = errors.New("the queue is full")
-
-// A Result is a target's own answer.
-type Result struct {
-	Status      int
-	ContentType string
-	Body        []byte
-}
 
 // A Desk is what a sync hook needs of the engine.
 type Desk interface {
-	// Await returns what the target answered to an arrival; false where ctx
-	// ended before that.
-	Await(ctx context.Context, arrival string) (Result, bool, error)
-	// Ask passes a question on to the target and returns its answer.
-	Ask(ctx context.Context, method, suffix, query string, header http.Header) (Result, error)
+	// Await returns what the target answered to an event; false where ctx ended
+	// before that.
+	Await(ctx context.Context, r ingest.Ref) (reply ingest.Reply, done bool, err error)
+	// Ask passes a question on to the target and returns its answer. suffix is
+	// escaped, and empty or begins with a slash.
+	Ask(ctx context.Context, method, suffix, query string, header http.Header) (ingest.Reply, error)
 }
 
 // HookOptions are a hook's settings.
 type HookOptions struct {
-	Pipeline   string
-	Path       string
-	Methods    []string
-	Sync       bool
-	Timeout    time.Duration // of a sync answer
-	MaxBody    int64
-	FixedType  bool // the pipeline's format says what a body is, not its Content-Type
+	Pipeline string
+	Path     string
+	Methods  []string
+	Sync     bool
+	Timeout  time.Duration // of a sync answer; 0 = 10 s
+	MaxBody  int64         // bytes, as received and decoded; 0 = 1 MiB
+	// Format is the pipeline's: "" and "auto" leave it to the Content-Type what a
+	// body is.
+	Format     string
 	Verifier   *Verifier
 	EventID    IDPlace
 	Challenge  string // "", meta, slack, generic
@@ -72,342 +65,247 @@ type HookOptions struct {
 	ClientCert bool
 	// When decides whether an event is wanted; nil wants all.
 	When         func(e *ingest.Event, body []byte) (bool, error)
-	ReplayWindow time.Duration
-	MaxMemory    int        // events remembered; 0 = 1,000,000
-	Rate         rate.Limit // requests a second; 0 = any
+	ReplayWindow time.Duration // 0 = 24 h
+	MaxMarks     int           // what repeats are known by; 0 = 1,000,000, of 60 to 80 bytes each
+	Rate         rate.Limit    // verified requests a second; 0 = any number
 	Burst        int
-	Concurrency  int // requests at once; 0 = 256
+	Concurrency  int // verified requests at once; 0 = 256
 	Store        Store
 	Desk         Desk
-	// Results makes the URL at which a result is asked for.
-	Results  func(arrival string) string
-	Observer func(status int, reason string)
+	// Location makes the URL at which an event's result is asked for.
+	Location func(r ingest.Ref) string
+	// Observer is told of every answer: what is one of the words below.
+	Observer func(status int, what string)
 	Logger   *slog.Logger
+	// Replaces is the hook of the same pipeline that goes when the config is read
+	// again: what it remembers of events is taken over.
+	Replaces *Hook
 }
+
+// What an Observer is told.
+const (
+	WasStored    = "stored"
+	WasRepeat    = "repeat"
+	WasAnswered  = "answer" // by the target
+	WasAsked     = "asked"
+	WasHandshake = "handshake"
+	WasRefused   = "refused"
+)
 
 // A Hook is one pipeline's path.
 type Hook struct {
 	o      HookOptions
 	log    *slog.Logger
+	lines  ration
 	seen   *memory
 	limit  *rate.Limiter
 	places chan struct{}
+	allow  string // the header of a 405
+	hide   string // the header that holds the signature, in lower case
 }
 
 // NewHook makes a hook. It starts nothing.
 func NewHook(o HookOptions) *Hook {
-	if o.MaxMemory <= 0 {
-		o.MaxMemory = 1_000_000
-	}
-	if o.Concurrency <= 0 {
-		o.Concurrency = 256
-	}
-	if o.Rate <= 0 {
-		o.Rate = rate.Inf
-	}
+	def(&o.Timeout, 10*time.Second)
+	def(&o.MaxBody, 1<<20)
+	def(&o.ReplayWindow, 24*time.Hour)
+	def(&o.MaxMarks, 1_000_000)
+	def(&o.Concurrency, 256)
+	def(&o.Rate, rate.Inf)
+	def(&o.Burst, int(max(1, min(o.Rate, 1e6))))
 	if o.Observer == nil {
 		o.Observer = func(int, string) {}
 	}
-	return &Hook{
-		o: o, log: o.Logger.With("pipeline", o.Pipeline), seen: newMemory(o.ReplayWindow, o.MaxMemory),
-		limit: rate.NewLimiter(o.Rate, max(o.Burst, int(min(o.Rate, 1e6)), 1)), places: make(chan struct{}, o.Concurrency),
+	h := &Hook{
+		o: o, log: o.Logger.With("pipeline", o.Pipeline), seen: newMemory(o.ReplayWindow, o.MaxMarks),
+		limit: rate.NewLimiter(o.Rate, o.Burst), places: make(chan struct{}, o.Concurrency),
+		hide: o.Verifier.carrier(),
+	}
+	methods := slices.Clone(o.Methods)
+	if o.Challenge == "meta" && !slices.Contains(methods, http.MethodGet) {
+		methods = append(methods, http.MethodGet)
+	}
+	h.allow = strings.Join(methods, ", ")
+	if o.Replaces != nil {
+		h.seen = o.Replaces.seen
+		h.seen.bound(o.ReplayWindow, o.MaxMarks)
+		h.o.Replaces = nil
+	}
+	return h
+}
+
+func def[T int | int64 | time.Duration | rate.Limit](v *T, to T) {
+	if *v <= 0 {
+		*v = to
 	}
 }
 
 // Restore tells the hook of an event that an earlier process stored.
-func (h *Hook) Restore(e *ingest.Event, arrival string, now time.Time) {
-	if now.Sub(e.At) > h.o.ReplayWindow || len(e.Marks) == 0 {
-		return
-	}
+func (h *Hook) Restore(e *ingest.Event, r ingest.Ref, now time.Time) {
 	marks := make([]mark, 0, len(e.Marks))
 	for _, b := range e.Marks {
 		if len(b) == len(mark{}) {
 			marks = append(marks, mark(b))
 		}
 	}
-	h.seen.restore(e.At, marks, arrival)
+	h.seen.restore(now, now.Sub(e.At), marks, r)
 }
 
-// serve answers one request. suffix is the path behind the hook's own, client
-// the sender's address.
-func (h *Hook) serve(w http.ResponseWriter, r *http.Request, suffix string, client netip.Addr) error {
-	if !slices.Contains(h.o.Methods, r.Method) && !(h.o.Challenge == "meta" && r.Method == http.MethodGet) {
-		e := answer(http.StatusMethodNotAllowed, "method %.20q is not taken here", r.Method)
-		e.header = http.Header{"Allow": {strings.Join(h.o.Methods, ", ")}}
-		return e
-	}
-	if err := h.admit(r, client); err != nil {
+// A visit is one request under way.
+type visit struct {
+	w      http.ResponseWriter
+	r      *http.Request
+	suffix string     // the path behind the hook's own, escaped
+	client netip.Addr // the sender
+	stay   stay       // the memory that its body takes
+	until  context.Context
+	limits *ServerOptions
+}
+
+// serve answers one request. The order is: who may come, how, what is it, is it
+// from whom it says, may it come now, can it be read, is it wanted, is it new.
+// Nothing of a body is decoded before it is known whom it is from, and those who
+// cannot prove it take no place from those who can.
+func (h *Hook) serve(v *visit) error {
+	if err := h.admit(v); err != nil {
 		return err
+	}
+	method, handshake := v.r.Method, false
+	switch {
+	case h.shakes(v.r):
+		handshake = true
+	case method == http.MethodHead && h.o.Sync && slices.Contains(h.o.Methods, http.MethodGet):
+		method = http.MethodGet // net/http leaves the body out of the answer
+	case !slices.Contains(h.o.Methods, method):
+		return answer(http.StatusMethodNotAllowed, "method %.20q is not taken here", method).with("Allow", h.allow)
+	}
+	raw, err := v.readBody(h.o.MaxBody)
+	if err != nil {
+		return err
+	}
+	if handshake {
+		return h.handshake(v)
+	}
+	now := time.Now()
+	proof, err := h.o.Verifier.Verify(&Message{Header: v.r.Header, Body: raw, Now: now})
+	if err != nil {
+		return h.unproven(v, err)
+	}
+	if !h.limit.AllowN(now, 1) {
+		return tooMany("too many requests a second", time.Duration(float64(time.Second)/float64(h.o.Rate)))
 	}
 	select {
 	case h.places <- struct{}{}:
 		defer func() { <-h.places }()
 	default:
-		return busy("too many requests at once", time.Second)
+		return tooMany("too many requests at once", time.Second)
 	}
-	if res := h.limit.ReserveN(time.Now(), 1); res.Delay() > 0 {
-		wait := res.Delay()
-		res.Cancel()
-		return busy("too many requests a second", wait)
+	if method == http.MethodGet && h.o.Sync {
+		return h.ask(v)
 	}
-	raw, err := readBody(w, r, h.o.MaxBody)
+	return h.event(v, raw, proof, now)
+}
+
+// event takes the event that a request brings.
+func (h *Hook) event(v *visit, raw []byte, proof Proof, now time.Time) error {
+	header := v.r.Header
+	body, err := decode(raw, header["Content-Encoding"], h.o.MaxBody, &v.stay)
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	if h.o.Challenge == "meta" && r.Method == http.MethodGet && r.URL.Query().Has("hub.mode") {
-		return h.subscribe(w, r)
+	if done, err := h.challenge(v, body); done || err != nil {
+		return err
 	}
-	proof, err := h.o.Verifier.Verify(&Message{Header: r.Header, Body: raw, Now: now})
-	if err != nil {
-		var no *RefusedError
-		if !errors.As(err, &no) {
-			return err
-		}
-		h.log.Warn("a request was refused", "reason", no.Reason, "from", client)
-		e := answer(http.StatusUnauthorized, "the request is not signed as it must be")
-		if h.o.Verifier.Challenges() != "" {
-			e.header = http.Header{"Www-Authenticate": {h.o.Verifier.Challenges()}}
-		}
-		return e
+	var parts []part
+	if len(body) == 0 && !proof.Verified && (v.r.Method == http.MethodGet || v.r.Method == http.MethodDelete) {
+		parts, err = bare(v.r.URL.RawQuery, v.suffix)
+	} else {
+		parts, err = split(header.Get("Content-Type"), body, h.o.Format, &v.stay)
 	}
-	if r.Method == http.MethodGet && h.o.Sync {
-		return h.ask(w, r, suffix)
-	}
-	body, err := decode(raw, r.Header.Values("Content-Encoding"), h.o.MaxBody)
 	if err != nil {
 		return err
 	}
-	if done, err := h.challenge(w, r, body); done || err != nil {
-		return err
-	}
-	parts, err := split(r.Header.Get("Content-Type"), body, h.o.FixedType)
-	if err != nil {
-		return err
+	if h.o.Sync && len(parts) > 1 {
+		return answer(http.StatusBadRequest, "%d files in one request: this hook answers with what became of it, so send one", len(parts))
 	}
 	e := ingest.Event{
-		At: now.UTC(), Method: r.Method, Suffix: suffix, Query: r.URL.RawQuery, Remote: client.String(), Header: headers(r.Header), ID: proof.ID,
+		At: now.UTC(), Method: v.r.Method, Suffix: plain(v.suffix), Query: queryKept(v.r.URL.RawQuery), Remote: v.client.String(),
+		ID: h.o.EventID.find(header, parts[0].body), ContentType: parts[0].contentType, Name: parts[0].name,
 	}
+	marks := marksOf(proof, e.ID, raw)
 	if e.ID == "" {
-		e.ID = h.o.EventID.find(r.Header, body)
+		e.ID = proof.ID
 	}
 	if h.o.When != nil {
-		ok, err := h.o.When(&e, body)
+		e.Header = headersKept(header, h.hide)
+		ok, err := h.o.When(&e, parts[0].body)
 		if err != nil || !ok {
-			h.log.Warn("a request was refused", "reason", "when does not hold", "from", client, "error", err)
+			h.refused(v, "`when` does not hold", err)
 			return answer(http.StatusForbidden, "the event is not wanted here")
 		}
 	}
-	return h.take(w, r, &e, parts, h.marks(proof, e.ID, raw))
+	return h.take(v, &e, parts, marks)
 }
 
 // admit decides by the sender's address and certificate.
-func (h *Hook) admit(r *http.Request, client netip.Addr) error {
-	if len(h.o.Allow) > 0 && !slices.ContainsFunc(h.o.Allow, func(p netip.Prefix) bool { return p.Contains(client) }) {
-		h.log.Warn("a request was refused", "reason", "its address is not allowed", "from", client)
+func (h *Hook) admit(v *visit) error {
+	if len(h.o.Allow) > 0 && !trusted(h.o.Allow, v.client) {
+		h.refused(v, "its address is not allowed", nil)
 		return answer(http.StatusForbidden, "the address is not allowed")
 	}
-	if h.o.ClientCert && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
-		h.log.Warn("a request was refused", "reason", "it came without a client certificate", "from", client)
+	if h.o.ClientCert && (v.r.TLS == nil || len(v.r.TLS.VerifiedChains) == 0) {
+		h.refused(v, "it came without a client certificate", nil)
 		return answer(http.StatusForbidden, "a client certificate is needed")
 	}
 	return nil
 }
 
-// marks are what a repeat of this request is known by: its signed id; where
-// none is signed, its id or its bytes.
-func (h *Hook) marks(p Proof, id string, raw []byte) (marks []mark) {
-	if id != "" {
+// unproven answers a request that is not from whom it says. What is wrong is
+// for the log: it would help to forge the next one.
+func (h *Hook) unproven(v *visit, err error) error {
+	var no *RefusedError
+	if !errors.As(err, &no) {
+		return err
+	}
+	h.refused(v, no.Reason, nil)
+	out := answer(http.StatusUnauthorized, "the request does not prove where it comes from")
+	if asks := h.o.Verifier.Challenges(); asks != "" {
+		out.with("Www-Authenticate", asks)
+	}
+	return out
+}
+
+// refused logs, some lines a minute.
+func (h *Hook) refused(v *visit, reason string, err error) {
+	left, ok := h.lines.next(time.Now())
+	if !ok {
+		return
+	}
+	args := []any{"reason", reason, "from", v.client}
+	if err != nil {
+		args = append(args, "error", err)
+	}
+	if left > 0 {
+		args = append(args, "not_logged", left)
+	}
+	h.log.Warn("a request was refused", args...)
+}
+
+// marksOf are what a repeat of a request is known by: the id that was signed;
+// where none was, the id that it bears and its bytes, either of which will do.
+func marksOf(p Proof, id string, raw []byte) (marks []mark) {
+	if p.ID != "" {
+		marks = append(marks, markOf("id", []byte(p.ID)))
+	}
+	if id != "" && id != p.ID {
 		marks = append(marks, markOf("id", []byte(id)))
 	}
-	if p.Verified && (!p.Signed || id == "") {
+	if p.Verified && (!p.Signed || p.ID == "") {
 		marks = append(marks, markOf("body", raw))
 	}
 	return marks
 }
 
-// take stores an event and answers, unless it was seen before.
-func (h *Hook) take(w http.ResponseWriter, r *http.Request, e *ingest.Event, parts []part, marks []mark) error {
-	var own *event
-	for own == nil {
-		ev, first := h.seen.begin(e.At, marks)
-		if first {
-			own = ev
-			break
-		}
-		select {
-		case <-ev.done:
-		case <-r.Context().Done():
-			return r.Context().Err()
-		}
-		if len(ev.refs) == 0 {
-			continue // it was not stored; this one may be
-		}
-		died, err := h.died(r.Context(), ev.refs)
-		if err != nil {
-			return err
-		}
-		if !died {
-			return h.again(w, r, ev.refs)
-		}
-		h.seen.forget(ev)
-	}
-	for _, m := range marks {
-		e.Marks = append(e.Marks, m[:])
-	}
-	events := make([]Stored, len(parts))
-	for i, p := range parts {
-		one := *e
-		one.ContentType, one.Name = p.contentType, p.name
-		events[i] = Stored{Event: &one, Body: p.body, Alone: h.o.Sync}
-	}
-	refs, err := h.o.Store.Append(r.Context(), events)
-	h.seen.end(own, refs)
-	switch {
-	case errors.Is(err, ErrFull):
-		return busy("the queue is full", 10*time.Second)
-	case err != nil:
-		h.log.Error("an event was not stored", "error", err)
-		e := answer(http.StatusServiceUnavailable, "the event cannot be stored now")
-		e.header = http.Header{"Retry-After": {"10"}}
-		return e
-	}
-	if h.o.Sync {
-		return h.await(w, r, refs)
-	}
-	h.o.Observer(http.StatusAccepted, "")
-	return say(w, r, http.StatusAccepted, named(refs))
+func tooMany(reason string, after time.Duration) *statusError {
+	return answer(http.StatusTooManyRequests, "%s", reason).after(after)
 }
-
-func (h *Hook) died(ctx context.Context, refs []string) (bool, error) {
-	for _, ref := range refs {
-		if died, err := h.o.Store.Died(ctx, ref); died || err != nil {
-			return died, err
-		}
-	}
-	return false, nil
-}
-
-// again answers a repeat.
-func (h *Hook) again(w http.ResponseWriter, r *http.Request, refs []string) error {
-	h.o.Observer(http.StatusOK, "seen before")
-	if h.o.Sync {
-		return h.await(w, r, refs)
-	}
-	return say(w, r, http.StatusOK, named(refs))
-}
-
-// await answers a sync sender with the target's own answer; past the timeout
-// with where it will be.
-func (h *Hook) await(w http.ResponseWriter, r *http.Request, refs []string) error {
-	ctx, stop := context.WithTimeout(r.Context(), h.o.Timeout)
-	defer stop()
-	res, ok, err := h.o.Desk.Await(ctx, refs[0])
-	switch {
-	case err != nil:
-		return err
-	case !ok:
-		w.Header().Set("Location", h.o.Results(refs[0]))
-		h.o.Observer(http.StatusAccepted, "")
-		return say(w, r, http.StatusAccepted, named(refs))
-	}
-	h.o.Observer(res.Status, "")
-	pass(w, res)
-	return nil
-}
-
-// ask passes a GET on to the target.
-func (h *Hook) ask(w http.ResponseWriter, r *http.Request, suffix string) error {
-	ctx, stop := context.WithTimeout(r.Context(), h.o.Timeout)
-	defer stop()
-	asked := http.Header{}
-	for _, name := range []string{"Accept", "Accept-Language", "If-None-Match", "If-Modified-Since"} {
-		if v := r.Header.Values(name); len(v) > 0 {
-			asked[name] = v
-		}
-	}
-	res, err := h.o.Desk.Ask(ctx, r.Method, suffix, r.URL.RawQuery, asked)
-	if err != nil {
-		h.log.Warn("a question was not answered", "error", err)
-		if ctx.Err() != nil {
-			return answer(http.StatusGatewayTimeout, "the target did not answer in time")
-		}
-		return answer(http.StatusBadGateway, "the target cannot be asked now")
-	}
-	h.o.Observer(res.Status, "")
-	pass(w, res)
-	return nil
-}
-
-// pass writes a target's answer as it came.
-func pass(w http.ResponseWriter, res Result) {
-	if res.ContentType != "" {
-		w.Header().Set("Content-Type", res.ContentType)
-	} else {
-		w.Header()["Content-Type"] = nil // no guess of ours
-	}
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(res.Status)
-	_, _ = w.Write(res.Body) // a sender that left sees the result at its Location
-}
-
-func busy(reason string, after time.Duration) *statusError {
-	e := answer(http.StatusTooManyRequests, "%s", reason)
-	e.header = http.Header{"Retry-After": {strconv.Itoa(max(1, int((after+time.Second-1)/time.Second)))}}
-	return e
-}
-
-// readBody reads a body of at most `most` bytes.
-func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	tooLarge := answer(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", most)
-	if r.ContentLength > most {
-		return nil, tooLarge
-	}
-	var b []byte
-	var err error
-	in := http.MaxBytesReader(w, r.Body, most)
-	if r.ContentLength > 0 && r.ContentLength <= 64<<10 {
-		b = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(in, b)
-	} else {
-		b, err = io.ReadAll(in) // it grows as bytes come: a length may lie
-	}
-	var over *http.MaxBytesError
-	switch {
-	case errors.As(err, &over):
-		return nil, tooLarge
-	case err != nil:
-		return nil, answer(http.StatusBadRequest, "the body did not come whole, or too slowly")
-	}
-	return b, nil
-}
-
-// hidden are headers that hold secrets, or are the proxy's business.
-var hidden = map[string]bool{
-	"Authorization": true, "Proxy-Authorization": true, "Cookie": true, "X-Api-Key": true, "Api-Key": true, "X-Auth-Token": true,
-}
-
-// headers are those that are kept with an event, names in lower case.
-func headers(h http.Header) map[string]string {
-	out := make(map[string]string, len(h))
-	for name := range maps.Keys(h) {
-		lower := strings.ToLower(name)
-		if hidden[name] || strings.Contains(lower, "signature") || strings.Contains(lower, "hmac") || strings.Contains(lower, "secret") || strings.Contains(lower, "token") {
-			continue
-		}
-		out[lower] = strings.Join(h[name], ", ")
-	}
-	return out
-}
-
-// named is what a sender is told.
-func named(refs []string) map[string]any {
-	out := map[string]any{"arrival": refs[0]}
-	if len(refs) > 1 {
-		out["arrivals"] = refs
-	}
-	return out
-}
-
-// Head is an event's head as it is stored.
-func Head(e *ingest.Event) ([]byte, error) { return json.Marshal(e) }

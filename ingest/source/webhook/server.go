@@ -8,33 +8,37 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/netutil"
+	"ingestd/ingest"
 )
 
 // ServerOptions are what the listener is bound by. Zero values are the
 // defaults that their comments name.
 type ServerOptions struct {
-	TLS            func() (*tls.Config, error) // nil: plain HTTP. Asked for each connection, so that certificates can change
-	TrustedProxies []netip.Prefix              // whose X-Forwarded-For is believed
-	MaxHeader      int                         // bytes: 16 KiB
-	HeaderTimeout  time.Duration               // 5 s
-	BodyTimeout    time.Duration               // 10 s
-	IdleTimeout    time.Duration               // 60 s
-	MaxConns       int                         // 1,024
-	MaxConnsPer    int                         // of one address: 64; trusted proxies are not counted
+	TLS            *TLS           // nil: plain HTTP
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	MaxHeader      int            // bytes of a request's line and headers: 16 KiB
+	HeaderTimeout  time.Duration  // until they are there, and for the TLS handshake: 5 s
+	BodyTimeout    time.Duration  // until the body is there: 10 s
+	WriteTimeout   time.Duration  // for taking the answer: 30 s
+	IdleTimeout    time.Duration  // between two requests of a connection: 60 s
+	MaxConns       int            // 1,024
+	MaxConnsPer    int            // of one address: 64; trusted proxies are not counted
+	MaxBodies      int64          // memory for bodies under way, in bytes: 128 MiB
 	Logger         *slog.Logger
 }
 
-// ResultsPath is where results are asked for; what follows is the server's.
+// ResultsPath is where results are asked for: a token follows it.
 const ResultsPath = "/.results/"
 
-// A Results answers who asks what became of a sync event.
-type Results func(ctx context.Context, token string) (res Result, arrival string, found bool, done bool, err error)
+// A Results says what became of a sync event, by the token of its Location.
+// ingest.ErrNotFound where there is no such token (any more).
+type Results func(ctx context.Context, token string) (ingest.StoredReply, error)
 
 // Routes are the hooks that a server has, and who answers for results.
 type Routes struct {
@@ -42,11 +46,15 @@ type Routes struct {
 	Results Results
 }
 
-// A Server receives for all hooks on one listener.
+// A Server receives for all hooks on one listener. It speaks HTTP/1.1 only: a
+// connection is one request at a time, so the bounds on connections are bounds
+// on requests.
 type Server struct {
-	o        ServerOptions
-	routes   atomic.Pointer[table]
-	draining atomic.Bool
+	o      ServerOptions
+	routes atomic.Pointer[table]
+	room   room
+	going  context.Context // ends when the server drains
+	drain  context.CancelFunc
 }
 
 type table struct {
@@ -56,24 +64,16 @@ type table struct {
 
 // NewServer makes a server without hooks. It starts nothing.
 func NewServer(o ServerOptions) *Server {
-	def := func(d *time.Duration, to time.Duration) {
-		if *d <= 0 {
-			*d = to
-		}
-	}
+	def(&o.MaxHeader, 16<<10)
 	def(&o.HeaderTimeout, 5*time.Second)
 	def(&o.BodyTimeout, 10*time.Second)
+	def(&o.WriteTimeout, 30*time.Second)
 	def(&o.IdleTimeout, time.Minute)
-	if o.MaxHeader <= 0 {
-		o.MaxHeader = 16 << 10
-	}
-	if o.MaxConns <= 0 {
-		o.MaxConns = 1024
-	}
-	if o.MaxConnsPer <= 0 {
-		o.MaxConnsPer = 64
-	}
-	s := &Server{o: o}
+	def(&o.MaxConns, 1024)
+	def(&o.MaxConnsPer, 64)
+	def(&o.MaxBodies, 128<<20)
+	s := &Server{o: o, room: room{most: o.MaxBodies}}
+	s.going, s.drain = context.WithCancel(context.Background())
 	s.Route(Routes{})
 	return s
 }
@@ -88,7 +88,7 @@ func (s *Server) Route(r Routes) {
 }
 
 // find is the hook of a path: the longest of those whose path it is, or begins
-// with.
+// with at a slash.
 func (t *table) find(path string) (h *Hook, suffix string) {
 	for at := len(path); at > 0; at = strings.LastIndexByte(path[:at], '/') {
 		if h := t.hooks[path[:at]]; h != nil {
@@ -98,19 +98,26 @@ func (t *table) find(path string) (h *Hook, suffix string) {
 	return nil, ""
 }
 
-// Drain answers 503 from now on; what is under way ends.
-func (s *Server) Drain() { s.draining.Store(true) }
+// Drain answers 503 from now on; what is under way ends, and who waits for a
+// target is told where its answer will be.
+func (s *Server) Drain() { s.drain() }
 
 // Serve answers on ln until ctx ends; then requests under way have grace to end.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, grace time.Duration) error {
-	ln = newDoor(netutil.LimitListener(ln, s.o.MaxConns), s.o.MaxConnsPer, s.o.TrustedProxies)
+	d := newDoor(ln, s.o.MaxConns, s.o.MaxConnsPer, s.o.TrustedProxies)
+	ln = d
 	srv := &http.Server{
-		Handler: s, MaxHeaderBytes: s.o.MaxHeader, ReadHeaderTimeout: s.o.HeaderTimeout, IdleTimeout: s.o.IdleTimeout,
-		ErrorLog:    slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug),
-		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		Handler: s, ReadHeaderTimeout: s.o.HeaderTimeout, IdleTimeout: s.o.IdleTimeout, WriteTimeout: s.o.BodyTimeout + s.o.WriteTimeout,
+		MaxHeaderBytes:               max(1, s.o.MaxHeader-4096), // net/http lets 4 KiB more in
+		ErrorLog:                     slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug),
+		BaseContext:                  func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ConnState:                    d.note,
+		DisableGeneralOptionsHandler: true,
+		Protocols:                    new(http.Protocols),
 	}
+	srv.Protocols.SetHTTP1(true)
 	if s.o.TLS != nil {
-		ln = tls.NewListener(ln, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.o.TLS() }})
+		ln = tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.o.TLS.config.Load(), nil }})
 	}
 	var shut sync.WaitGroup
 	ended := make(chan struct{})
@@ -123,6 +130,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, grace time.Duration
 		s.Drain()
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
+		d.hush()
 		if srv.Shutdown(late) != nil {
 			srv.Close()
 		}
@@ -138,7 +146,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, grace time.Duration
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	err := s.serve(w, r)
+	h, err := s.serve(w, r)
 	if err == nil {
 		return
 	}
@@ -148,63 +156,90 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return // nobody listens
 		}
 		s.o.Logger.Error("a request could not be answered", "error", err)
-		no = answer(http.StatusServiceUnavailable, "try again later")
-		no.header = http.Header{"Retry-After": {"10"}}
+		no = answer(http.StatusServiceUnavailable, "try again later").after(10 * time.Second)
+	}
+	if h != nil {
+		h.o.Observer(no.status, WasRefused)
 	}
 	for name, vs := range no.header {
 		w.Header()[name] = vs
 	}
-	if no.status == http.StatusRequestEntityTooLarge || no.status == http.StatusBadRequest {
-		w.Header().Set("Connection", "close") // what is left of the body is not read
+	switch no.status {
+	case http.StatusUnauthorized, http.StatusUnsupportedMediaType, http.StatusTooManyRequests:
+	default:
+		w.Header().Set("Connection", "close") // what may be left of the body is not read
 	}
-	_ = say(w, r, no.status, map[string]any{"error": no.reason}) // it is a map of strings
+	_ = say(w, r, no.status, line{name: "error", values: []string{no.reason}}) // a text can be said
 }
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
-	if s.draining.Load() {
-		e := answer(http.StatusServiceUnavailable, "stopping; try again in a moment")
-		e.header = http.Header{"Retry-After": {"5"}, "Connection": {"close"}}
-		return e
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) (*Hook, error) {
+	if s.going.Err() != nil {
+		return nil, answer(http.StatusServiceUnavailable, "stopping; try again in a moment").after(5 * time.Second)
 	}
+	if len(r.TransferEncoding) > 0 {
+		// A length beside it is dropped by net/http, and may have meant something
+		// to a proxy (RFC 9112, 6.1): nothing more is read from this connection.
+		w.Header().Set("Connection", "close")
+	}
+	path := r.URL.EscapedPath()
 	t := s.routes.Load()
-	if token, ok := strings.CutPrefix(r.URL.Path, ResultsPath); ok && t.results != nil {
-		return s.result(w, r, t.results, token)
+	if token, ok := strings.CutPrefix(path, ResultsPath); ok && t.results != nil {
+		return nil, s.result(w, r, t.results, token)
 	}
-	h, suffix := t.find(r.URL.EscapedPath())
-	if h == nil {
-		return answer(http.StatusNotFound, "there is no such path")
+	h, suffix := t.find(path)
+	if h == nil || !descends(suffix) {
+		return nil, answer(http.StatusNotFound, "there is no such path")
 	}
-	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.o.BodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
+	v := &visit{w: w, r: r, suffix: suffix, client: s.client(r), stay: stay{room: &s.room}, until: s.going, limits: &s.o}
+	defer v.stay.leave()
+	return h, h.serve(v)
+}
+
+// maxSuffix bounds the path behind a hook's own, in bytes.
+const maxSuffix = 2048
+
+// descends reports whether a path only leads further down, however a target
+// reads it: nothing of it is empty, a dot or two, or hides a slash.
+func descends(suffix string) bool {
+	if suffix == "" {
+		return true
 	}
-	err := h.serve(w, r, suffix, s.client(r))
-	var no *statusError
-	if errors.As(err, &no) {
-		h.o.Observer(no.status, no.reason)
+	if len(suffix) > maxSuffix {
+		return false
 	}
-	return err
+	for name := range strings.SplitSeq(strings.TrimSuffix(suffix[1:], "/"), "/") {
+		text, err := url.PathUnescape(name)
+		if err != nil || text == "." || text == ".." || text == "" && suffix != "/" ||
+			strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f || r == '/' || r == '\\' }) {
+			return false
+		}
+	}
+	return true
 }
 
 // result answers who asks what became of a sync event.
 func (s *Server) result(w http.ResponseWriter, r *http.Request, results Results, token string) error {
-	if r.Method != http.MethodGet {
-		e := answer(http.StatusMethodNotAllowed, "results are asked for with GET")
-		e.header = http.Header{"Allow": {"GET"}}
-		return e
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return answer(http.StatusMethodNotAllowed, "results are asked for with GET").with("Allow", "GET, HEAD")
 	}
-	res, arrival, found, done, err := results(r.Context(), token)
+	got, err := results(r.Context(), token)
 	switch {
+	case errors.Is(err, ingest.ErrNotFound):
+		return answer(http.StatusNotFound, "there is no such result, or not any more")
 	case err != nil:
 		return err
-	case !found:
-		return answer(http.StatusNotFound, "there is no such result, or not any more")
-	case !done:
-		w.Header().Set("Retry-After", "1")
-		return say(w, r, http.StatusAccepted, map[string]any{"arrival": arrival})
 	}
-	pass(w, res)
+	w.Header().Set("Cache-Control", "no-store")
+	if got.Reply == nil {
+		w.Header().Set("Retry-After", "1")
+		return sayStored(w, r, http.StatusAccepted, got.Ref, 1)
+	}
+	(&visit{w: w, r: r, limits: &s.o}).pass(*got.Reply)
 	return nil
 }
+
+// maxHops bounds the addresses of an X-Forwarded-For that are looked at.
+const maxHops = 32
 
 // client is the sender's address: the connection's, or, where that is a
 // trusted proxy's, the nearest that is none in X-Forwarded-For.
@@ -213,25 +248,30 @@ func (s *Server) client(r *http.Request) netip.Addr {
 	if err != nil {
 		return netip.Addr{}
 	}
-	addr := at.Addr().Unmap()
-	if !trusted(s.o.TrustedProxies, addr) {
+	addr := at.Addr().Unmap().WithZone("")
+	if len(s.o.TrustedProxies) == 0 || !trusted(s.o.TrustedProxies, addr) {
 		return addr
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && len(hops)-i <= 32; i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			return addr
+	for i := len(hops) - 1; i >= 0 && len(hops)-i <= maxHops; i-- {
+		text := strings.TrimSpace(hops[i])
+		hop, err := netip.ParseAddr(text)
+		if err != nil { // some proxies add the port
+			at, err2 := netip.ParseAddrPort(text)
+			if err2 != nil {
+				return addr
+			}
+			hop = at.Addr()
 		}
-		if addr = hop.Unmap(); !trusted(s.o.TrustedProxies, addr) {
+		if addr = hop.Unmap().WithZone(""); !trusted(s.o.TrustedProxies, addr) {
 			return addr
 		}
 	}
 	return addr
 }
 
-func trusted(proxies []netip.Prefix, addr netip.Addr) bool {
-	for _, p := range proxies {
+func trusted(networks []netip.Prefix, addr netip.Addr) bool {
+	for _, p := range networks {
 		if p.Contains(addr) {
 			return true
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"ingestd/ingest"
@@ -195,6 +196,15 @@ func (c clock) check(text string, now time.Time) error {
 func (v *Verifier) Challenges() string {
 	if l, ok := v.scheme.(login); ok {
 		return l.asks
+	}
+	return ""
+}
+
+// carrier is the header that holds the signature where no preset names it, in
+// lower case: it is not kept with an event.
+func (v *Verifier) carrier() string {
+	if c, ok := v.scheme.(custom); ok {
+		return strings.ToLower(c.header)
 	}
 	return ""
 }
