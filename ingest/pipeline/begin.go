@@ -75,7 +75,7 @@ func (e *Engine) start(ctx context.Context, a ingest.Arrival, slot *slot) (r *ru
 	if a.Starts > 1 || len(begun.Settled)+len(begun.Open) > 0 {
 		msg, attrs = "arrival goes on", []any{"arrival", a.ID, "name", a.Name, "start", a.Starts}
 	}
-	e.log.Info(msg, attrs...)
+	e.log.Log(ctx, usual(&a), msg, attrs...)
 	return r, nil
 }
 

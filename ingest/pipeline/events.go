@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sort"
 	"sync"
@@ -55,6 +56,15 @@ func (x *index) all() []ingest.Span {
 // is asked of a file is not asked of it (is its content known, are its first
 // records bad).
 func bundled(a *ingest.Arrival) bool { return a.Source == ingest.SourceWebhook }
+
+// usual is how loudly the log tells of an arrival with which all is well:
+// events come by the thousand.
+func usual(a *ingest.Arrival) slog.Level {
+	if bundled(a) {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
 
 // open reads an arrival.
 func (p *Plan) open(ctx context.Context, a *ingest.Arrival, in ingest.Input) (ingest.Reader, error) {

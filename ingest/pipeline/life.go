@@ -221,7 +221,7 @@ func (e *Engine) end(ctx context.Context, a *ingest.Arrival, end ingest.Ending) 
 		return err
 	}
 	n := ended.Counts
-	level, msg := slog.LevelInfo, "arrival ended"
+	level, msg := usual(a), "arrival ended"
 	if ended.State == ingest.Failed {
 		level = slog.LevelError
 	} else if n.Dead > 0 || n.Records == 0 && ended.State == ingest.Done {
