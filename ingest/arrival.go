@@ -81,6 +81,8 @@ type Arrival struct {
 	ID       int64
 	Pipeline string
 	Scope    string // the dedupe scope it began under
+	Event    int    // of an event, its place in the bundle that ID names; 0 = it is no event
+	EventID  string // what the event's sender calls it
 	Found
 	State      State
 	SHA256     []byte // of its bytes; nil until known

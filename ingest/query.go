@@ -13,6 +13,7 @@ type ArrivalFilter struct {
 	Since    time.Time // found at or after
 	Until    time.Time // found before
 	Limit    int       // 0 = all; the newest come first
+	Events   bool      // the events of bundles in place of these
 }
 
 // BatchInfo is one request's row in the ledger, for people.
@@ -45,13 +46,16 @@ type ArrivalDetail struct {
 	Arrival
 	Batches  []BatchInfo
 	Timeline []TimelineEvent
-	Receipt  *Receipt // nil where there is none
+	// Of an event: its records in the bundle, whose batches they are in.
+	First, Last int64
+	Receipt     *Receipt // nil where there is none
 }
 
 // A Letter is a dead letter.
 type Letter struct {
 	ID        int64
 	Arrival   int64
+	Event     int // its place in the arrival, where that is a bundle; 0 = it is none
 	Pipeline  string
 	Name      string // the arrival's
 	Pos       Position
@@ -72,6 +76,7 @@ type Letter struct {
 type LetterFilter struct {
 	IDs      []int64
 	Arrival  int64
+	Event    int // of Arrival, a bundle; 0 = all of it
 	Pipeline string
 	Reason   string // substring, case ignored
 	Sink     string // that refused it
@@ -92,6 +97,7 @@ type LetterFilter struct {
 type AuditRow struct {
 	Pipeline string
 	Arrival  int64
+	Event    int // of Arrival; 0 = all of it
 	State    State
 	Balanced bool
 	Counts   Counts
@@ -115,6 +121,8 @@ type Backlog struct {
 type Query interface {
 	Arrivals(ctx context.Context, f ArrivalFilter) iter.Seq2[Arrival, error]
 	Arrival(ctx context.Context, id int64) (*ArrivalDetail, error)
+	// Event is Arrival for an event too.
+	Event(ctx context.Context, r Ref) (*ArrivalDetail, error)
 	Letters(ctx context.Context, f LetterFilter) iter.Seq2[Letter, error]
 	Audit(ctx context.Context, pipeline string, arrival int64) iter.Seq2[AuditRow, error]
 	Backlog(ctx context.Context) ([]Backlog, error)

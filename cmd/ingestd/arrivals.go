@@ -77,12 +77,12 @@ func (a *app) showCommand() *cobra.Command {
 		Short: "Show one arrival: timeline, counts, batches, dead letters",
 		Args:  exactly("the number of an arrival"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := admin.ParseID(args[0])
+			of, err := admin.ParseRef(args[0])
 			if err != nil {
 				return err
 			}
 			return a.ask(cmd.Context(), func(c *admin.Client) error {
-				d, err := c.Arrival(cmd.Context(), id)
+				d, err := c.Event(cmd.Context(), of)
 				if err != nil {
 					return err
 				}
@@ -109,6 +109,7 @@ func (a *app) printArrival(d *admin.ArrivalDetail) error {
 		}
 	}
 	line("arrival", d.ID)
+	line("event", printable(d.EventID))
 	line("pipeline", d.Pipeline)
 	line("name", printable(d.Name))
 	line("from", d.Source+" "+printable(d.Origin))

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"ingestd/ingest"
 	"ingestd/ingest/admin"
 
 	"github.com/spf13/cobra"
@@ -21,10 +22,10 @@ compares: records = delivered + duplicate + filtered + dead. Exits with 1 where
 that fails.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var arrival int64
+			var arrival ingest.Ref
 			if len(args) == 1 {
 				var err error
-				if arrival, err = admin.ParseID(args[0]); err != nil {
+				if arrival, err = admin.ParseRef(args[0]); err != nil {
 					return err
 				}
 			}

@@ -59,9 +59,11 @@ func (p *pick) filter(ids []string) (f ingest.LetterFilter, err error) {
 		f.IDs = append(f.IDs, n)
 	}
 	if p.arrival != "" {
-		if f.Arrival, err = admin.ParseID(p.arrival); err != nil {
+		of, err := admin.ParseRef(p.arrival)
+		if err != nil {
 			return f, err
 		}
+		f.Arrival, f.Event = of.Arrival, of.Event
 	}
 	f.Pipeline, f.Reason, f.Sink, f.Stage = p.pipeline, p.reason, p.sink, ingest.Stage(p.stage)
 	now := time.Now()
@@ -172,13 +174,13 @@ func status(n int) string {
 
 // printSomeLetters ends `show` with the arrival's first dead letters.
 func (a *app) printSomeLetters(ctx context.Context, c *admin.Client, d *admin.ArrivalDetail) error {
-	id, err := admin.ParseID(d.ID)
+	of, err := admin.ParseRef(d.ID)
 	if err != nil || d.Dead == 0 {
 		return err
 	}
 	const most = 20
 	fmt.Fprintln(a.out, "\nDead letters")
-	n, err := a.letterTable(ctx, c, ingest.LetterFilter{Arrival: id, Limit: most})
+	n, err := a.letterTable(ctx, c, ingest.LetterFilter{Arrival: of.Arrival, Event: of.Event, Limit: most})
 	if err != nil {
 		return err
 	}

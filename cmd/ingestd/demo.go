@@ -360,7 +360,7 @@ func (d *demo) tell(ctx context.Context, state string) error {
 		return err
 	}
 	books := 0
-	for r, err := range d.client.Audit(ctx, "", 0) {
+	for r, err := range d.client.Audit(ctx, "", ingest.Ref{}) {
 		if err != nil {
 			return err
 		}

@@ -33,9 +33,11 @@ target did not answer: the daemon, or the next once, goes on with it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if len(args) == 1 {
-				if r.Arrival, err = admin.ParseID(args[0]); err != nil {
+				of, err := admin.ParseRef(args[0])
+				if err != nil {
 					return err
 				}
+				r.Arrival, r.Event = of.Arrival, of.Event
 			}
 			if records != "" {
 				if r.First, r.Last, err = parseRange(records); err != nil {
@@ -50,7 +52,7 @@ target did not answer: the daemon, or the next once, goes on with it.`,
 				return err
 			}
 			if r.Force && !r.DryRun {
-				what := "arrival " + strconv.FormatInt(r.Arrival, 10)
+				what := "arrival " + ingest.Ref{Arrival: r.Arrival, Event: r.Event}.String()
 				if r.Arrival == 0 {
 					what = "all arrivals of that time"
 				}

@@ -112,6 +112,7 @@ type Ledger interface {
 // A ReplayRequest names arrivals, by number or by pipeline and time.
 type ReplayRequest struct {
 	Arrival  int64     `json:"arrival,omitempty"`
+	Event    int       `json:"event,omitempty"` // of Arrival, a bundle: its records
 	First    int64     `json:"first,omitempty"` // records of Arrival; 0 = all
 	Last     int64     `json:"last,omitempty"`
 	Pipeline string    `json:"pipeline,omitempty"`
@@ -132,6 +133,8 @@ func (r *ReplayRequest) check() error {
 		return Invalid("replay of a pipeline wants both ends of the time window: since and until")
 	case r.Pipeline != "" && !r.Since.Before(r.Until):
 		return Invalid("the time window is empty: since is not before until")
+	case r.Event != 0 && (r.Event < 0 || r.Arrival == 0 || r.First != 0):
+		return Invalid("an event is one of an arrival, and all of its records are taken up again")
 	case r.Arrival == 0 && (r.First != 0 || r.Last != 0):
 		return Invalid("a range of records belongs to one arrival")
 	case r.First < 0 || r.Last < 0 || (r.First == 0) != (r.Last == 0) || r.First > r.Last:

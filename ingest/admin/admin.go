@@ -232,8 +232,19 @@ func (p *params) time(name string) time.Time {
 	return t
 }
 
+// ref reads the name of an arrival or event.
+func (p *params) ref(name string) ingest.Ref {
+	s := p.text(name)
+	if s == "" {
+		return ingest.Ref{}
+	}
+	r, err := ParseRef(s)
+	p.set(err)
+	return r
+}
+
 func (p *params) set(err error) {
-	if p.err == nil {
+	if p.err == nil && err != nil {
 		p.err = err
 	}
 }
@@ -245,6 +256,15 @@ func ParseID(s string) (int64, error) {
 		return 0, Invalid("%q is no number of an arrival or dead letter", s)
 	}
 	return n, nil
+}
+
+// ParseRef reads the number of an arrival, or of an event: 4711.3.
+func ParseRef(s string) (ingest.Ref, error) {
+	r, ok := ingest.ParseRef(s)
+	if !ok {
+		return r, Invalid("%q is no number of an arrival", s)
+	}
+	return r, nil
 }
 
 func pathID(r *http.Request) (int64, error) { return ParseID(r.PathValue("id")) }

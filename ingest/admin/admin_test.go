@@ -92,7 +92,7 @@ func TestListings(t *testing.T) {
 			if err != nil || !l.Uncertain || l.Line != 10 {
 				t.Errorf("letter: %+v, %v", l, err)
 			}
-			audits := must(t, c.Audit(t.Context(), "other", 0))
+			audits := must(t, c.Audit(t.Context(), "other", ingest.Ref{}))
 			if len(audits) != 1 || audits[0].Balanced || audits[0].Why == "" {
 				t.Errorf("audit: %+v", audits)
 			}

@@ -136,6 +136,12 @@ func (c *Client) Arrival(ctx context.Context, n int64) (*ArrivalDetail, error) {
 	return &d, c.call(ctx, http.MethodGet, "/v1/arrivals/"+id(n), nil, nil, &d)
 }
 
+// Event is Arrival for an event too.
+func (c *Client) Event(ctx context.Context, r ingest.Ref) (*ArrivalDetail, error) {
+	var d ArrivalDetail
+	return &d, c.call(ctx, http.MethodGet, "/v1/arrivals/"+r.String(), nil, nil, &d)
+}
+
 // Release takes a held arrival as it is.
 func (c *Client) Release(ctx context.Context, n int64) error {
 	return c.call(ctx, http.MethodPost, "/v1/arrivals/"+id(n)+"/release", nil, nil, &ok{})
@@ -156,7 +162,7 @@ func letterQuery(f ingest.LetterFilter) url.Values {
 	for _, n := range f.IDs {
 		url.Values(q).Add("id", id(n))
 	}
-	q.number("arrival", f.Arrival)
+	q.ref("arrival", ingest.Ref{Arrival: f.Arrival, Event: f.Event})
 	q.text("pipeline", f.Pipeline)
 	q.text("reason", f.Reason)
 	q.text("sink", f.Sink)
@@ -205,7 +211,7 @@ func (c *Client) DropLetters(ctx context.Context, f ingest.LetterFilter) (int64,
 // choose states a filter; one that is empty means all, as it does in Go.
 func choose(f ingest.LetterFilter) chosen {
 	c := chosen{
-		IDs: f.IDs, Arrival: f.Arrival, Pipeline: f.Pipeline, Reason: f.Reason, Since: f.Since, Until: f.Until,
+		IDs: f.IDs, Arrival: f.Arrival, Event: f.Event, Pipeline: f.Pipeline, Reason: f.Reason, Since: f.Since, Until: f.Until,
 		Sink: f.Sink, Stage: string(f.Stage),
 	}
 	if _, err := c.filter(); err != nil {
@@ -215,10 +221,10 @@ func choose(f ingest.LetterFilter) chosen {
 }
 
 // Audit asks whether the books balance.
-func (c *Client) Audit(ctx context.Context, pipeline string, arrival int64) iter.Seq2[Audit, error] {
+func (c *Client) Audit(ctx context.Context, pipeline string, arrival ingest.Ref) iter.Seq2[Audit, error] {
 	q := query{}
 	q.text("pipeline", pipeline)
-	q.number("arrival", arrival)
+	q.ref("arrival", arrival)
 	return list[Audit](ctx, c, "/v1/audit", url.Values(q))
 }
 
@@ -305,6 +311,12 @@ func (q query) text(name, v string) {
 func (q query) number(name string, v int64) {
 	if v != 0 {
 		url.Values(q).Set(name, strconv.FormatInt(v, 10))
+	}
+}
+
+func (q query) ref(name string, r ingest.Ref) {
+	if r.Arrival != 0 {
+		url.Values(q).Set(name, r.String())
 	}
 }
 

@@ -78,6 +78,10 @@ func (b *books) Audit(_ context.Context, pipeline string, arrival int64) iter.Se
 	}, b.breaks)
 }
 
+func (b *books) Event(ctx context.Context, r ingest.Ref) (*ingest.ArrivalDetail, error) {
+	return b.Arrival(ctx, r.Arrival)
+}
+
 func (b *books) Backlog(context.Context) ([]ingest.Backlog, error) { return nil, nil }
 
 // desk notes what it was asked to do.

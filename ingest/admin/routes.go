@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -28,7 +30,7 @@ func (a *api) arrivals(w http.ResponseWriter, r *http.Request) {
 	p := params{r: r}
 	f := ingest.ArrivalFilter{
 		Pipeline: p.text("pipeline"), State: ingest.State(p.text("state")),
-		Since: p.time("since"), Until: p.time("until"), Limit: int(p.number("limit")),
+		Since: p.time("since"), Until: p.time("until"), Limit: int(p.number("limit")), Events: true,
 	}
 	switch f.State {
 	case "", ingest.Waiting, ingest.Running, ingest.Held, ingest.Done, ingest.DuplicateState, ingest.Failed:
@@ -43,14 +45,14 @@ func (a *api) arrivals(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *api) arrival(w http.ResponseWriter, r *http.Request) {
-	n, err := pathID(r)
+	ref, err := ParseRef(r.PathValue("id"))
 	if err != nil {
 		a.fail(w, r, err)
 		return
 	}
-	d, err := a.Query.Arrival(r.Context(), n)
+	d, err := a.Query.Event(r.Context(), ref)
 	if err != nil {
-		a.fail(w, r, named(err, "arrival %d", n))
+		a.fail(w, r, named(err, "arrival %s", ref))
 		return
 	}
 	a.answer(w, r, viewDetail(d), nil)
@@ -101,8 +103,9 @@ func (a *api) letters(w http.ResponseWriter, r *http.Request) {
 
 // letters is the filter that a listing of dead letters asks for.
 func (p *params) letters() ingest.LetterFilter {
+	of := p.ref("arrival")
 	f := ingest.LetterFilter{
-		IDs: p.numbers("id"), Arrival: p.number("arrival"), Pipeline: p.text("pipeline"),
+		IDs: p.numbers("id"), Arrival: of.Arrival, Event: of.Event, Pipeline: p.text("pipeline"),
 		Reason: p.text("reason"), Sink: p.text("sink"), Stage: ingest.Stage(p.text("stage")),
 		Since: p.time("since"), Until: p.time("until"), Limit: int(p.number("limit")),
 	}
@@ -171,6 +174,7 @@ func (a *api) letter(w http.ResponseWriter, r *http.Request) {
 type chosen struct {
 	IDs      []int64   `json:"ids,omitempty"`
 	Arrival  int64     `json:"arrival,omitempty"`
+	Event    int       `json:"event,omitempty"` // of Arrival
 	Pipeline string    `json:"pipeline,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
 	Since    time.Time `json:"since,omitzero"`
@@ -184,7 +188,7 @@ type chosen struct {
 
 func (c chosen) filter() (ingest.LetterFilter, error) {
 	f := ingest.LetterFilter{
-		IDs: c.IDs, Arrival: c.Arrival, Pipeline: c.Pipeline, Reason: c.Reason, Since: c.Since, Until: c.Until,
+		IDs: c.IDs, Arrival: c.Arrival, Event: c.Event, Pipeline: c.Pipeline, Reason: c.Reason, Since: c.Since, Until: c.Until,
 		Sink: c.Sink, Stage: ingest.Stage(c.Stage),
 	}
 	if len(c.IDs) == 0 && c.Arrival == 0 && c.Pipeline == "" && c.Reason == "" && c.Since.IsZero() && c.Until.IsZero() &&
@@ -234,12 +238,36 @@ func (a *api) chosen(r *http.Request) (c chosen, f ingest.LetterFilter, err erro
 
 func (a *api) audit(w http.ResponseWriter, r *http.Request) {
 	p := params{r: r}
-	pipeline, arrival := p.text("pipeline"), p.number("arrival")
+	pipeline, of := p.text("pipeline"), p.ref("arrival")
 	if p.err != nil {
 		a.fail(w, r, p.err)
 		return
 	}
-	stream(a, w, r, a.Query.Audit(r.Context(), pipeline, arrival), viewAudit)
+	rows := a.Query.Audit(r.Context(), pipeline, of.Arrival)
+	if of.Event > 0 {
+		rows = a.auditEvent(r.Context(), of, rows)
+	}
+	stream(a, w, r, rows, viewAudit)
+}
+
+// auditEvent is the audit of a bundle, with the books of one of its events.
+func (a *api) auditEvent(ctx context.Context, of ingest.Ref, rows iter.Seq2[ingest.AuditRow, error]) iter.Seq2[ingest.AuditRow, error] {
+	return func(yield func(ingest.AuditRow, error) bool) {
+		for row, err := range rows {
+			if err == nil {
+				var d *ingest.ArrivalDetail
+				if d, err = a.Query.Event(ctx, of); err == nil {
+					row.Event, row.State, row.Counts = of.Event, d.State, d.Counts
+					if row.Balanced && d.State.Ended() && !d.Counts.Balanced() {
+						row.Balanced, row.Why = false, "records of the event have no outcome"
+					}
+				}
+			}
+			if !yield(row, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 func (a *api) replay(w http.ResponseWriter, r *http.Request) {

@@ -13,7 +13,8 @@ import (
 
 // Arrival is one line of `arrivals --json`.
 type Arrival struct {
-	ID         string     `json:"id"`
+	ID         string     `json:"id"`                 // of an event, its bundle's number and its place in it: 4711.3
+	EventID    string     `json:"event_id,omitempty"` // what an event's sender calls it
 	Pipeline   string     `json:"pipeline"`
 	Name       string     `json:"name"`
 	NameBase64 string     `json:"name_base64,omitempty"` // where the name's bytes are no UTF-8
@@ -39,6 +40,8 @@ type Arrival struct {
 // ArrivalDetail is the object of `show --json`.
 type ArrivalDetail struct {
 	Arrival
+	First    int64                  `json:"first,omitempty"` // of an event: its records in the bundle
+	Last     int64                  `json:"last,omitempty"`
 	Batches  []Batch                `json:"batches"`
 	Timeline []ingest.TimelineEvent `json:"timeline"`
 	Receipt  *Receipt               `json:"receipt,omitempty"`
@@ -240,7 +243,7 @@ type PruneResult struct {
 // ViewArrival is an arrival as people see it.
 func ViewArrival(a *ingest.Arrival) Arrival {
 	v := Arrival{
-		ID: id(a.ID), Pipeline: a.Pipeline, Source: a.Source, State: string(a.State),
+		ID: ingest.Ref{Arrival: a.ID, Event: a.Event}.String(), EventID: text(a.EventID), Pipeline: a.Pipeline, Source: a.Source, State: string(a.State),
 		Size: a.Size, SHA256: hex.EncodeToString(a.SHA256),
 		FoundAt: when(a.FoundAt), StartedAt: when(a.StartedAt), FinishedAt: when(a.FinishedAt),
 		Records: a.Counts.Records, Delivered: a.Counts.Delivered, Had: a.Counts.Had,
@@ -261,7 +264,7 @@ func ViewArrival(a *ingest.Arrival) Arrival {
 }
 
 func viewDetail(d *ingest.ArrivalDetail) *ArrivalDetail {
-	v := &ArrivalDetail{Arrival: ViewArrival(&d.Arrival), Batches: make([]Batch, len(d.Batches)), Timeline: d.Timeline}
+	v := &ArrivalDetail{Arrival: ViewArrival(&d.Arrival), Batches: make([]Batch, len(d.Batches)), Timeline: d.Timeline, First: d.First, Last: d.Last}
 	for i, b := range d.Batches {
 		v.Batches[i] = Batch{
 			Number: b.Number, First: b.First, Last: b.Last, State: string(b.State),
@@ -286,7 +289,7 @@ func viewDetail(d *ingest.ArrivalDetail) *ArrivalDetail {
 
 func viewLetter(l *ingest.Letter) Letter {
 	v := Letter{
-		ID: id(l.ID), Arrival: id(l.Arrival), Pipeline: l.Pipeline,
+		ID: id(l.ID), Arrival: ingest.Ref{Arrival: l.Arrival, Event: l.Event}.String(), Pipeline: l.Pipeline,
 		Record: l.Pos.Record, Line: l.Pos.Line, Column: l.Pos.Column,
 		Stage: string(l.Stage), Sink: l.Sink, Reason: text(l.Reason), Status: l.Status,
 		Answer: text(l.Answer), Uncertain: l.Uncertain, Replaying: l.Replaying, At: when(l.At),
@@ -304,7 +307,7 @@ func viewLetter(l *ingest.Letter) Letter {
 func viewAudit(r *ingest.AuditRow) Audit {
 	c := r.Counts
 	return Audit{
-		Pipeline: r.Pipeline, Arrival: id(r.Arrival), State: string(r.State), Balanced: r.Balanced,
+		Pipeline: r.Pipeline, Arrival: ingest.Ref{Arrival: r.Arrival, Event: r.Event}.String(), State: string(r.State), Balanced: r.Balanced,
 		Records: c.Records, Delivered: c.Delivered, Duplicate: c.Duplicate, Filtered: c.Filtered, Dead: c.Dead,
 		Why: r.Why,
 	}

@@ -62,7 +62,7 @@ func (l *Ledger) audit(ctx context.Context, id int64) (row ingest.AuditRow, err 
 	case pruning:
 		p.balanced(a.Counts)
 	case a.State.Ended():
-		err = errors.Join(p.claims(ctx, tx, id), p.batches(ctx, tx, id), p.ended(ctx, tx, &a))
+		err = errors.Join(p.claims(ctx, tx, id), p.batches(ctx, tx, id), p.ended(ctx, tx, &a), p.events(ctx, tx, &a))
 	default:
 		if err = p.claims(ctx, tx, id); err == nil {
 			n := p.claimed
@@ -86,6 +86,31 @@ type proof struct {
 
 func (p *proof) say(format string, args ...any) {
 	p.wrong = append(p.wrong, fmt.Sprintf(format, args...))
+}
+
+// events checks that the events of a bundle hold all of its records.
+func (p *proof) events(ctx context.Context, tx *sql.Tx, a *ingest.Arrival) error {
+	var packed []byte
+	err := tx.QueryRowContext(ctx, "SELECT packed FROM bundles WHERE arrival = ?", a.ID).Scan(&packed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	spans, err := unpackSpans(packed)
+	if err != nil {
+		p.say("where its events stand cannot be read: %v", err)
+		return nil
+	}
+	var last int64
+	if len(spans) > 0 {
+		last = spans[len(spans)-1].Last
+	}
+	if last != a.Counts.Records {
+		p.say("its events hold %d records, it holds %d", last, a.Counts.Records)
+	}
+	return nil
 }
 
 func (p *proof) balanced(n ingest.Counts) {

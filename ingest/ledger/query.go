@@ -68,15 +68,23 @@ func (l *Ledger) Arrivals(ctx context.Context, f ingest.ArrivalFilter) iter.Seq2
 				return
 			}
 			for i := range list {
-				if !yield(l.live(list[i]), nil) {
-					return
-				}
 				before = list[i].ID
+				shown := []ingest.Arrival{l.live(list[i])}
+				if f.Events {
+					if shown, err = l.expand(ctx, shown[0], f.State); err != nil {
+						yield(ingest.Arrival{}, err)
+						return
+					}
+				}
+				for k := range shown {
+					if left--; left < 0 || !yield(shown[k], nil) {
+						return
+					}
+				}
 			}
 			if len(list) < n {
 				return
 			}
-			left -= len(list)
 		}
 	}
 }
@@ -180,6 +188,14 @@ func (l *Ledger) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[i
 		if left <= 0 {
 			left = 1 << 62
 		}
+		names := namer{l: l}
+		from, to, some, err := l.eventsRange(ctx, &f)
+		if err != nil {
+			yield(ingest.Letter{}, err)
+		}
+		if err != nil || !some {
+			return
+		}
 		var last ingest.Letter
 		query, order := letterQuery, "d.id"
 		if f.ByRecord {
@@ -197,6 +213,7 @@ func (l *Ledger) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[i
 			c.add(f.ByRecord && f.Arrival == 0, "(d.arrival, d.record, d.id) > (?, ?, ?)", last.Arrival, last.Pos.Record, last.ID)
 			c.add(f.ByRecord && f.Arrival != 0, "d.record >= ? AND (d.record > ? OR d.id > ?)", last.Pos.Record, last.Pos.Record, last.ID)
 			c.add(f.Arrival != 0, "d.arrival = ?", f.Arrival)
+			c.add(f.Event != 0, "d.record BETWEEN ? AND ?", from, to)
 			c.add(f.Pipeline != "", "a.pipeline = ?", f.Pipeline)
 			c.add(f.Reason != "", "instr(lower(d.reason), lower(?)) > 0", f.Reason)
 			c.add(f.Sink != "", "d.sink = ?", f.Sink)
@@ -228,6 +245,10 @@ func (l *Ledger) Letters(ctx context.Context, f ingest.LetterFilter) iter.Seq2[i
 				return
 			}
 			for i := range got {
+				if err := names.name(ctx, &got[i]); err != nil {
+					yield(ingest.Letter{}, err)
+					return
+				}
 				if !yield(got[i], nil) {
 					return
 				}

@@ -64,6 +64,16 @@ func (d *Daemon) Replay(ctx context.Context, r admin.ReplayRequest) (*admin.Repl
 		if err != nil {
 			return nil, err
 		}
+		if r.Event != 0 {
+			span, err := d.ledger.SpanOf(ctx, ingest.Ref{Arrival: r.Arrival, Event: r.Event})
+			if err != nil {
+				return nil, err
+			}
+			if span.Last < span.First {
+				return nil, admin.Conflict("", "the event holds no records")
+			}
+			r.First, r.Last = span.First, span.Last
+		}
 		chosen = append(chosen, *a)
 	} else {
 		if _, err := d.lineOf(r.Pipeline); err != nil {

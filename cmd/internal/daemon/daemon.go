@@ -157,7 +157,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.handler = admin.Handler(admin.Options{
-		Query:   d.ledger,
+		Query:   sight{d.ledger, d},
 		Actions: admin.Actions{Status: d, Holds: d, Replays: d, Letters: d, Keys: d, Control: d, Ledger: d, Sinks: d, Alerts: d, Hooks: d},
 		Metrics: d.metrics.Handler(), Ready: d.ready, Log: o.Logger,
 	})

@@ -20,8 +20,9 @@ import (
 // eventsDir is where journals are, below the state directory.
 const eventsDir = "events"
 
-// reserved is how many arrival numbers are reserved at a time.
-const reserved = 256
+// reserved is how many arrival numbers are reserved at a time: few, since numbers
+// are what listings are ordered by.
+const reserved = 16
 
 // A numbering gives arrival numbers before there is an arrival.
 type numbering struct {
