@@ -47,6 +47,10 @@ type Options struct {
 	MaxField  int // bytes of a field's value; 8 MiB
 	MaxNames  int // names in one object; 16,384
 	MaxDepth  int // objects and arrays inside each other, the record counted; 64
+
+	// Block is how much is read at a time, in bytes; 0 or too much means
+	// ingest.ChunkBytes. What is known to be small needs no more.
+	Block int
 }
 
 func (o Options) withDefaults() Options {
@@ -66,6 +70,9 @@ func New(r io.Reader, o Options) (ingest.Reader, error) {
 	}
 	rd := &Reader{opt: o, details: ingest.Details{Format: format, Encoding: "utf-8"}}
 	rd.w.Src, rd.w.Block = r, ingest.ChunkBytes
+	if o.Block > 0 {
+		rd.w.Block = max(min(o.Block, ingest.ChunkBytes), 512)
+	}
 	rd.p = parser{w: &rd.w, opt: o, labels: map[string]label{}}
 	rd.step = rd.begin
 	if o.Records != "" {

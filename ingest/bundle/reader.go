@@ -16,9 +16,9 @@ import (
 // Format is the Details.Format of a bundle: its events may be of any.
 const Format = "events"
 
-// An Open makes the reader of one event's body. An *ingest.ReadError says that
-// the body is at fault.
-type Open func(ctx context.Context, e *ingest.Event, body ingest.Input) (ingest.Reader, error)
+// An Open makes the reader of one event's body, which is valid until the reader
+// is closed. An *ingest.ReadError says that the body is at fault.
+type Open func(ctx context.Context, e *ingest.Event, body []byte) (ingest.Reader, error)
 
 // A Reader reads a bundle: the records of all its events, in order, numbered
 // through. An event that cannot be read, or not from some place on, is one
@@ -92,8 +92,7 @@ func (r *Reader) next(ctx context.Context, c *ingest.Chunk) error {
 	if err := json.Unmarshal(entry.Head, e); err != nil {
 		return &ingest.ReadError{Format: Format, Reason: fmt.Sprintf("what is known of event %d cannot be read: %v", entry.Index, err)}
 	}
-	body := ingest.Input{Name: e.Name, Size: int64(len(entry.Body)), ReaderAt: bytesAt(entry.Body)}
-	if r.body, err = r.open(ctx, e, body); err != nil {
+	if r.body, err = r.open(ctx, e, entry.Body); err != nil {
 		return r.end(ctx, c, err)
 	}
 	return nil
@@ -165,19 +164,4 @@ func keep(c *ingest.Chunk, b []byte) []byte {
 	at := len(c.Buf)
 	c.Buf = append(c.Buf, b...)
 	return c.Buf[at:len(c.Buf):len(c.Buf)]
-}
-
-// bytesAt is an io.ReaderAt of bytes.
-type bytesAt []byte
-
-// ReadAt implements io.ReaderAt.
-func (b bytesAt) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 || off >= int64(len(b)) {
-		return 0, io.EOF
-	}
-	n := copy(p, b[off:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
 }

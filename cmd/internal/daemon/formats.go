@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"ingestd/config"
 	"ingestd/formats"
@@ -71,15 +73,22 @@ func (r reading) openBundle(_ context.Context, in ingest.Input) (ingest.Reader, 
 
 // openEvent reads one event: as the pipeline's format says, or, where that is
 // auto, as its sender said.
-func (r reading) openEvent(ctx context.Context, e *ingest.Event, body ingest.Input) (ingest.Reader, error) {
+func (r reading) openEvent(ctx context.Context, e *ingest.Event, body []byte) (ingest.Reader, error) {
 	spec := r.spec
 	if spec.Type == "" || spec.Type == formats.Auto {
 		spec.Type = typeOf(e.ContentType)
 	}
-	if body.Name == "" && spec.Type == formats.Raw {
-		body.Name = cmp.Or(e.ID, "event")
+	if spec.Type == formats.JSON && spec.Trailer == nil && len(body) > 0 && (body[0] == '{' || body[0] == '[') && utf8.Valid(body) {
+		// What nearly all events are: there is nothing to unpack or decode.
+		o := spec.JSON
+		o.Block = len(body) + 1
+		return jsonfmt.New(bytes.NewReader(body), o)
 	}
-	return formats.Open(ctx, spec, body)
+	in := ingest.Input{Name: e.Name, Size: int64(len(body)), ReaderAt: bytes.NewReader(body)}
+	if in.Name == "" && spec.Type == formats.Raw {
+		in.Name = cmp.Or(e.ID, "event")
+	}
+	return formats.Open(ctx, spec, in)
 }
 
 // typeOf is the format that a media type names; auto where it names none, as
