@@ -27,6 +27,7 @@ type Ledger interface {
 	Secretary
 	Keeper
 	Pauser
+	Clerk
 	ingest.AlertBook
 	Close() error
 }
@@ -134,6 +135,9 @@ func Run(t *testing.T, d Driver) {
 		{"Receipts", receipts},
 		{"LetterFilters", letterFilters},
 		{"LargeLetters", largeLetters},
+		{"ReservedNumbers", reservedNumbers},
+		{"EventBooks", eventBooks},
+		{"Replies", replies},
 		{"Peek", peek},
 		{"Model", model},
 	} {
