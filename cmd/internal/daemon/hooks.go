@@ -28,6 +28,9 @@ import (
 // that waits for its target is told where the answer will be.
 const hookGrace = 5 * time.Second
 
+// rememberIDs is how long ids of events are remembered where nothing is signed.
+const rememberIDs = 24 * time.Hour
+
 // replyKeep is how long answers to senders that wait are kept.
 const replyKeep = 24 * time.Hour
 
@@ -201,7 +204,7 @@ func hookOptions(p *config.Pipeline) (o webhook.HookOptions, err error) {
 	o = webhook.HookOptions{
 		Pipeline: p.Name, Path: h.Path, Methods: h.Methods, Sync: h.Mode == "sync", Timeout: h.Timeout, MaxBody: h.MaxBody,
 		Format: p.Format.Type, EventID: webhook.IDPlace{Header: h.EventID.Header, Path: h.EventID.Path},
-		Challenge: h.Challenge, Allow: v.Allow, ClientCert: v.ClientCert, ReplayWindow: v.ReplayWindow,
+		Challenge: h.Challenge, Allow: v.Allow, ClientCert: v.ClientCert, ReplayWindow: cmp.Or(v.ReplayWindow, rememberIDs),
 	}
 	hookLimits(h, &o)
 	o.Verifier, err = webhook.NewVerifier(webhook.VerifyOptions{
