@@ -28,10 +28,10 @@ func (v *visit) readBody(most int64) ([]byte, error) {
 	timer := http.NewResponseController(v.w)
 	_ = timer.SetReadDeadline(time.Now().Add(v.limits.BodyTimeout)) // not there in tests without a connection
 	b, err := v.stay.read(v.r.Body, length, most)
-	// Left standing, it would break off an answer that is waited for.
-	_ = timer.SetReadDeadline(time.Time{})
 	switch {
 	case err == nil:
+		// Left standing, it would break off an answer that is waited for.
+		_ = timer.SetReadDeadline(time.Time{})
 		return b, nil
 	case errors.Is(err, errTooLarge):
 		return nil, tooLarge

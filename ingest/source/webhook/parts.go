@@ -45,6 +45,9 @@ func isJSON(kind string) bool {
 // split makes events of a body: one, or one for each file of a multipart body.
 // A pipeline's own format decides what a body is, whatever it says itself.
 func split(contentType string, body []byte, format string, s *stay) ([]part, error) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, answer(http.StatusBadRequest, "the body is empty")
+	}
 	kind, params, err := mediaType(contentType)
 	auto := format == "" || format == "auto"
 	if err != nil && auto {
@@ -62,9 +65,6 @@ func split(contentType string, body []byte, format string, s *stay) ([]part, err
 		return nil, answer(http.StatusUnsupportedMediaType, "Content-Type %.60q is none of JSON, NDJSON, XML, CSV, form, multipart files", kind)
 	case !slices.Contains(utf8s, strings.ToLower(params["charset"])) && !strings.HasSuffix(kind, "xml") && !strings.HasSuffix(kind, "csv"):
 		return nil, answer(http.StatusUnsupportedMediaType, "charset %.40q: send UTF-8", params["charset"])
-	}
-	if len(bytes.TrimSpace(body)) == 0 {
-		return nil, answer(http.StatusBadRequest, "the body is empty")
 	}
 	if isJSON(kind) && (auto || format == "json") {
 		if err := readable(body); err != nil {
@@ -108,10 +108,13 @@ func files(body []byte, boundary string, s *stay) (parts []part, err error) {
 		return nil, tooMany("too much is being received", time.Second)
 	}
 	cut := answer(http.StatusBadRequest, "the multipart body cannot be read: it is cut short, or has another boundary")
+	if end := []byte("--" + boundary + "--"); !bytes.HasPrefix(body, end) && !bytes.Contains(body, append([]byte("\n"), end...)) {
+		return nil, cut // the reader does not always miss it
+	}
 	r := multipart.NewReader(bytes.NewReader(body), boundary)
 	for n := 0; ; n++ {
 		p, err := r.NextRawPart()
-		if err == io.EOF { // not wrapped: that one is a body without its end
+		if err == io.EOF {
 			break
 		}
 		if err != nil {

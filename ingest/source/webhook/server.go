@@ -176,14 +176,15 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (*Hook, error) {
 	if s.going.Err() != nil {
 		return nil, answer(http.StatusServiceUnavailable, "stopping; try again in a moment").after(5 * time.Second)
 	}
-	if len(r.TransferEncoding) > 0 {
+	path := r.URL.EscapedPath()
+	token, isResult := strings.CutPrefix(path, ResultsPath)
+	if len(r.TransferEncoding) > 0 || isResult && r.ContentLength != 0 {
 		// A length beside it is dropped by net/http, and may have meant something
 		// to a proxy (RFC 9112, 6.1): nothing more is read from this connection.
 		w.Header().Set("Connection", "close")
 	}
-	path := r.URL.EscapedPath()
 	t := s.routes.Load()
-	if token, ok := strings.CutPrefix(path, ResultsPath); ok && t.results != nil {
+	if isResult && t.results != nil {
 		return nil, s.result(w, r, t.results, token)
 	}
 	h, suffix := t.find(path)
