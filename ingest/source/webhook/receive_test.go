@@ -231,6 +231,7 @@ func (s *site) try(a asked) (told, error) {
 
 // plainClient asks for no compression of its own accord and reuses nothing.
 var plainClient = &http.Client{
+	Timeout:       20 * time.Second,
 	Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
