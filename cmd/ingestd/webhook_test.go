@@ -25,13 +25,14 @@ type clerk struct {
 	mu    sync.Mutex
 	seen  []string // arrival, a space, body
 	asked []string // paths with queries
+	mild  bool     // refuses nothing
 	open  chan struct{}
 }
 
 func (c *clerk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b, _ := io.ReadAll(r.Body)
 	c.mu.Lock()
-	open := c.open
+	open, mild := c.open, c.mild
 	if r.Method == http.MethodGet {
 		c.asked = append(c.asked, r.URL.RequestURI())
 	} else {
@@ -49,7 +50,7 @@ func (c *clerk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodGet:
 		_, _ = io.WriteString(w, `{"asked": true}`)
-	case bytes.Contains(b, []byte("refuse")):
+	case bytes.Contains(b, []byte("refuse")) && !mild:
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		_, _ = io.WriteString(w, `{"refused": "for cause"}`)
 	default:
@@ -67,6 +68,7 @@ type house struct {
 	target *clerk
 	cmd    *exec.Cmd
 	out    *strings.Builder
+	env    []string
 }
 
 func newHouse(t *testing.T, pipelines string) *house {
@@ -94,6 +96,7 @@ func (h *house) path(name string) string { return filepath.Join(h.dir, name) }
 func (h *house) command(args ...string) (*exec.Cmd, *strings.Builder) {
 	cmd := exec.CommandContext(h.ctx, os.Args[0], append(args, "-c", h.path("ingestd.yaml"))...)
 	cmd.Env = append(os.Environ(), asMain+"=1", "INGESTD_CONFIG=")
+	cmd.Env = append(cmd.Env, h.env...)
 	out := &strings.Builder{}
 	cmd.Stdout, cmd.Stderr = out, out
 	return cmd, out
@@ -255,6 +258,16 @@ func TestWebhookEvents(t *testing.T) {
 	if status, _, _ := h.call("POST", url, `[{"id": 1}, {"id": "refuse"}]`, append(auth, "X-Id", "evt-1")...); status != http.StatusAccepted {
 		t.Errorf("a repeat of an event with a dead record: %d", status)
 	}
+	// A letter of an event is sent by itself, once the target takes it.
+	h.target.mu.Lock()
+	h.target.mild = true
+	h.target.mu.Unlock()
+	if cmd, out := h.command("dead", "replay", fmt.Sprint(letters[0]["id"])); cmd.Run() != nil {
+		t.Errorf("dead replay: %s", out)
+	}
+	if got := h.says("show", first, "--json")[0]; got["delivered"] != 2.0 || got["dead"] != 0.0 {
+		t.Errorf("after a replay of its letter: %v", got)
+	}
 	// Another is known, also by the next process, under the same URL.
 	_, _, body = h.call("POST", url, `{"id": 7}`, append(auth, "X-Id", "evt-7")...)
 	seventh := arrivalIn(t, body)
@@ -375,6 +388,18 @@ func TestWebhookReload(t *testing.T) {
 		t.Errorf("a repeat after a reload: %d %s", status, body)
 	}
 	h.await("both are delivered", func() bool { return len(h.says("arrivals", "--json", "--state", "done")) == 2 })
+	// Below min_free nothing is stored, and nothing is promised.
+	text, err = os.ReadFile(h.path("ingestd.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, h.path("ingestd.yaml"), strings.Replace(string(text), "min_free: 0%", "min_free: 99.9%", 1))
+	if cmd, out := h.command("reload"); cmd.Run() != nil {
+		t.Fatal(out)
+	}
+	if status, header, body := h.call("POST", "/b", `{"id": 3}`); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+		t.Errorf("on a full disk: %d %v %s", status, header, body)
+	}
 	var s admin.Status
 	cmd, out := h.command("status", "--json")
 	if err := cmd.Run(); err != nil {
@@ -382,5 +407,42 @@ func TestWebhookReload(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(out.String()), &s); err != nil || len(s.Pipelines) != 2 || s.Pipelines[0].LastArrival == nil {
 		t.Errorf("status: %v %s", err, out)
+	}
+}
+
+// TestWebhookRetention: events past their time are removed once their bundle has
+// ended; what the ledger knows of them stays, and a replay says what is missing.
+func TestWebhookRetention(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, `
+  a: {source: {type: webhook, path: /a, verify: {scheme: none}}, sinks: [api]}
+`)
+	h.env = []string{clockBy + "=-800h"}
+	h.run()
+	_, _, body := h.call("POST", "/a", `{"id": 1}`)
+	old := arrivalIn(t, body)
+	h.await("it is delivered", func() bool { return len(h.says("arrivals", "--json", "--state", "done")) == 1 })
+	h.stop()
+	h.env = nil
+	segments, err := filepath.Glob(h.path("state/events/a/*.events"))
+	if err != nil || len(segments) != 1 {
+		t.Fatalf("segments %v, %v", segments, err)
+	}
+	if err := os.Chtimes(segments[0], time.Time{}, time.Now().Add(-800*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	h.run()
+	_, _, body = h.call("POST", "/a", `{"id": 2}`)
+	arrivalIn(t, body)
+	h.says("ledger", "prune", "--json")
+	if left, _ := filepath.Glob(h.path("state/events/a/*.events")); len(left) != 1 || left[0] == segments[0] {
+		t.Errorf("segments after pruning: %v", left)
+	}
+	if got := h.says("show", old, "--json")[0]; got["state"] != "done" || got["delivered"] != 1.0 {
+		t.Errorf("what is known of a pruned event: %v", got)
+	}
+	cmd, out := h.command("replay", old)
+	if cmd.Run() == nil || !strings.Contains(out.String(), "gone") {
+		t.Errorf("a replay of it: %s", out)
 	}
 }

@@ -380,6 +380,22 @@ func (j *Journal) pop() (Segment, bool) {
 	return s, true
 }
 
+// Stored lists the numbers of segments that were not taken, rising. The newest,
+// which is still written to, is not among them.
+func (j *Journal) Stored() ([]int64, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return nil, ErrClosed
+	}
+	numbers := make([]int64, len(j.sealed))
+	for i, s := range j.sealed {
+		numbers[i] = s.Number
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
 // Release says that nothing of a segment waits any more: it does not count as
 // waiting. The file stays until it is pruned.
 func (j *Journal) Release(number int64) {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -98,6 +100,17 @@ func (d *Daemon) unfinished(ctx context.Context, pipelines []string) (newest int
 				d.meter.expect(a.Size)
 			}
 		}
+		if l.box == nil {
+			continue
+		}
+		// Bundles have their numbers since their first event was stored.
+		stored, err := l.box.journal.Stored()
+		if err != nil {
+			return 0, nil, err
+		}
+		for _, number := range stored {
+			left[number] = true
+		}
 	}
 	return newest, left, nil
 }
@@ -116,8 +129,11 @@ func (d *Daemon) result(ctx context.Context, pipelines []string, newest int64, l
 			r.Failed++
 		}
 	}
-	for id := range left {
+	for _, id := range slices.Sorted(maps.Keys(left)) {
 		a, err := d.ledger.Find(ctx, id)
+		if errors.Is(err, ingest.ErrNotFound) {
+			continue // it was broken off before
+		}
 		if err != nil {
 			return r, err
 		}
@@ -131,7 +147,7 @@ func (d *Daemon) result(ctx context.Context, pipelines []string, newest int64, l
 		if a.ID <= newest {
 			break // the newest come first
 		}
-		if pipelines == nil || a.Pipeline == pipelines[0] {
+		if !left[a.ID] && (pipelines == nil || a.Pipeline == pipelines[0]) {
 			fresh = append(fresh, a)
 		}
 	}
