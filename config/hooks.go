@@ -9,7 +9,7 @@ import (
 func (k *checker) hook(p *Pipeline, path string) {
 	h := &p.Source.Webhook
 	if p.Record.OnInvalid == "reject_file" {
-		k.say(under(path, "record.on_invalid"), "`reject_file` is about files; the events of a webhook are judged one by one", "a record that is bad is a dead letter: leave `on_invalid` out")
+		k.warn(under(path, "record.on_invalid"), "`reject_file` is about files: of an event, too, a record that is bad is a dead letter, and its neighbours are delivered")
 	}
 	if h.Mode == "sync" && len(p.Sinks) > 0 {
 		name := h.Responder(p)

@@ -495,3 +495,65 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// TestAppendAlone: each event is a segment of its own, sealed at once, beside
+// those that share one; all are taken once, also after a restart.
+func TestAppendAlone(t *testing.T) {
+	dir := t.TempDir()
+	var mu sync.Mutex
+	number := int64(0)
+	o := journal.Options{Dir: dir, MaxWaiting: 400, Reserve: func(context.Context) (int64, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		number++
+		return number, nil
+	}}
+	j := open(t, o, none)
+	if _, err := put(t.Context(), j, []byte("h"), []byte("shared")); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	refs := make([]journal.Ref, 4)
+	errs := make([]error, len(refs))
+	for i := range refs {
+		wg.Go(func() {
+			refs[i], errs[i] = j.AppendAlone(t.Context(), journal.Event{Head: []byte("h"), Body: []byte("alone")})
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[int64]bool{}
+	for _, r := range refs {
+		if seen[r.Segment] || r.Index != 1 {
+			t.Errorf("an event alone is %v", r)
+		}
+		seen[r.Segment] = true
+	}
+	if stored, err := j.Stored(); err != nil || len(stored) != len(refs) {
+		t.Errorf("stored: %v, %v", stored, err)
+	}
+	s, err := j.Take(t.Context())
+	if err != nil || s.Events != 1 || !seen[s.Number] {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if _, err := j.AppendAlone(t.Context(), journal.Event{Body: make([]byte, 400)}); !errors.Is(err, journal.ErrFull) {
+		t.Errorf("error %v, want %v", err, journal.ErrFull)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.AppendAlone(t.Context(), journal.Event{Body: []byte("x")}); !errors.Is(err, journal.ErrClosed) {
+		t.Errorf("error %v, want %v", err, journal.ErrClosed)
+	}
+	again := open(t, o, func(n int64) bool { return n == s.Number })
+	for range len(refs) { // the three that are left, and the shared one
+		if _, ok, err := again.TryTake(t.Context()); !ok || err != nil {
+			t.Fatalf("taken: %t, %v", ok, err)
+		}
+	}
+	if _, ok, err := again.TryTake(t.Context()); ok || err != nil {
+		t.Errorf("one too many: %v", err)
+	}
+}

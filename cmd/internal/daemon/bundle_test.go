@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"ingestd/formats"
 	"ingestd/ingest"
 	"ingestd/ingest/journal"
+	"ingestd/samples"
 )
 
 // sealed is a segment with these events.
@@ -190,4 +193,51 @@ func BenchmarkBundle(b *testing.B) {
 		r.Close()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/event")
+}
+
+// TestWebhookSample: the sample can be used as it is.
+func TestWebhookSample(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	text, err := fs.ReadFile(samples.FS(), "webhook.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"c.yaml": text, "github_secret": []byte("s3cr3t\n")} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cfg, problems := Load(filepath.Join(dir, "c.yaml")); cfg == nil || len(problems) > 0 {
+		t.Errorf("%v", problems)
+	}
+}
+
+// TestHookProblems: what the receiver refuses is told with its place.
+func TestHookProblems(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	text := `state_dir: state
+webhooks: {tls: {cert_file: none.pem, key_file: none.key}}
+sinks: {api: {type: http, url: "http://127.0.0.1:1/"}}
+pipelines:
+  a: {source: {type: webhook, verify: {scheme: none, when: 'body.x == nothing'}}, sinks: [api]}
+  b: {source: {type: webhook, verify: {scheme: hmac, header: X-Sig, secret: abc, signed: '{nothing}'}}, sinks: [api]}
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, problems := Load(path)
+	if cfg != nil {
+		t.Fatal("it is taken")
+	}
+	var all strings.Builder
+	for _, p := range problems {
+		all.WriteString(p.Error() + "\n")
+	}
+	for _, want := range []string{"c.yaml:2:", "none.pem", "c.yaml:5:71: unknown name nothing", "c.yaml:6:", "{nothing}"} {
+		if !strings.Contains(all.String(), want) {
+			t.Errorf("no %q in\n%s", want, &all)
+		}
+	}
 }
