@@ -290,8 +290,16 @@ func TestWebhookEvents(t *testing.T) {
 	if got := h.says("show", eighth, "--json")[0]; got["state"] != "waiting" || got["size"] != 9.0 {
 		t.Errorf("an event that waits: %v", got)
 	}
+	var s admin.Status
+	cmd, out := h.command("status", "--json")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(out.String()), &s); err != nil || s.Pipelines[0].Waiting != 1 || s.Pipelines[0].State != "paused" {
+		t.Errorf("status while an event waits: %v %s", err, out)
+	}
 	h.stop()
-	cmd, out := h.command("once")
+	cmd, out = h.command("once")
 	if err := cmd.Run(); err != nil {
 		t.Errorf("once: %v\n%s", err, out)
 	}

@@ -396,6 +396,17 @@ func (j *Journal) Stored() ([]int64, error) {
 	return numbers, nil
 }
 
+// Untaken is how many events wait to be taken.
+func (j *Journal) Untaken() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := j.fresh
+	for i := range j.sealed {
+		n += j.sealed[i].Events
+	}
+	return n
+}
+
 // Release says that nothing of a segment waits any more: it does not count as
 // waiting. The file stays until it is pruned.
 func (j *Journal) Release(number int64) {

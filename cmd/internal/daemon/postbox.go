@@ -247,6 +247,9 @@ func (b *postbox) verdict(ctx context.Context, a *ingest.Arrival, ref ingest.Ref
 	return r
 }
 
+// restoreBytes bounds the events that are looked at when a hook is made.
+const restoreBytes = 1 << 30
+
 // restore tells a hook of the events of a while ago, so that it knows repeats.
 func (b *postbox) restore(h *webhook.Hook, window time.Duration) error {
 	dir := b.d.eventsOf(b.name)
@@ -255,17 +258,24 @@ func (b *postbox) restore(h *webhook.Hook, window time.Duration) error {
 		return err
 	}
 	now := time.Now()
-	for _, n := range numbers {
-		path := journal.Path(dir, n)
-		st, err := os.Stat(path)
-		if err != nil || now.Sub(st.ModTime()) > window {
-			continue // it is being pruned, or older
+	// The newest that can be read in seconds: a hook remembers no more of them.
+	from, size := len(numbers), int64(0)
+	for ; from > 0 && size < restoreBytes; from-- {
+		st, err := os.Stat(journal.Path(dir, numbers[from-1]))
+		if err == nil && now.Sub(st.ModTime()) > window {
+			break
 		}
-		err = bundle.Walk(path, func(s *ingest.Span, _ []byte) bool {
+		if err == nil {
+			size += st.Size()
+		}
+	}
+	for _, n := range numbers[from:] {
+		path := journal.Path(dir, n)
+		err := bundle.Walk(path, func(s *ingest.Span, _ []byte) bool {
 			h.Restore(s.Event, ingest.Ref{Arrival: n, Event: s.Index}, now)
 			return true
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, ingest.ErrPruned) {
 			b.d.log.Warn("repeats of some events may be taken for new", "pipeline", b.name, "error", err)
 		}
 	}

@@ -38,6 +38,9 @@ func (d *Daemon) Status(ctx context.Context) (*admin.Status, error) {
 			p.Error = cmp.Or(p.Error, "a receipt could not be written: "+b.NoReceipt)
 		}
 		p.backlog(waits[p.Name])
+		if l.box != nil {
+			p.Waiting += int64(l.box.journal.Untaken()) // events, which are no arrivals yet
+		}
 		p.Rate = d.meter.rate(p.Name)
 		p.Blocked = l.blocked()
 		p.ExpectedBy = l.expect.next(time.Now())
