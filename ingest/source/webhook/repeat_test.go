@@ -173,7 +173,12 @@ func recorded(s *webhook.Server, a asked) *httptest.ResponseRecorder {
 }
 
 func closed(h webhook.HookOptions) (*webhook.Hook, *webhook.Server) {
-	h.Pipeline, h.Path, h.Methods, h.Logger = "orders", "/hooks/orders", []string{"POST"}, slog.New(slog.DiscardHandler)
+	h.Path = "/hooks/orders"
+	return closedAt(h)
+}
+
+func closedAt(h webhook.HookOptions) (*webhook.Hook, *webhook.Server) {
+	h.Pipeline, h.Methods, h.Logger = "orders", []string{"POST"}, slog.New(slog.DiscardHandler)
 	hook := webhook.NewHook(h)
 	s := webhook.NewServer(webhook.ServerOptions{Logger: h.Logger})
 	s.Route(webhook.Routes{Hooks: []*webhook.Hook{hook}})
