@@ -190,6 +190,12 @@ type Webhooks struct {
 	PublicURL      string
 	TrustedProxies []netip.Prefix
 	TLS            ServerTLS
+	MaxHeader      int64 // bytes
+	HeaderTimeout  time.Duration
+	BodyTimeout    time.Duration
+	IdleTimeout    time.Duration
+	MaxConns       int
+	MaxConnsPer    int // of one address
 }
 
 func (w *Webhooks) keys() []key {
@@ -198,6 +204,12 @@ func (w *Webhooks) keys() []key {
 		{name: "public_url", to: text{p: &w.PublicURL, name: "URL", check: checkURL}, doc: "The address that senders see, for printed URLs and `Location`."},
 		{name: "trusted_proxies", to: list[netip.Prefix]{p: &w.TrustedProxies, item: prefix}, def: "[]", doc: "Networks whose `X-Forwarded-For` is believed."},
 		{name: "tls", to: blockTarget{&w.TLS}, doc: "TLS of the listener."},
+		{name: "max_header", to: size(&w.MaxHeader, 8<<10), def: "16KiB", doc: "The longest request line and headers together."},
+		{name: "header_timeout", to: duration(&w.HeaderTimeout, 100*time.Millisecond), def: "5s", doc: "How long a request's headers, and a TLS handshake, may take."},
+		{name: "body_timeout", to: duration(&w.BodyTimeout, 100*time.Millisecond), def: "10s", doc: "How long a body may take."},
+		{name: "idle_timeout", to: duration(&w.IdleTimeout, time.Second), def: "60s", doc: "How long a connection is kept without a request."},
+		{name: "max_connections", to: integer{&w.MaxConns, 1, 1 << 20}, def: "1024", doc: "Connections at once."},
+		{name: "max_connections_per_address", to: integer{&w.MaxConnsPer, 1, 1 << 20}, def: "64", doc: "Connections at once of one address that is no trusted proxy."},
 	}
 }
 

@@ -49,6 +49,8 @@ func (s *Source) check(say func(key, message, hint string)) {
 		s.SFTP.check(say)
 	case "sftp_drop":
 		s.Drop.Watch.check(say)
+	case "webhook":
+		s.Webhook.check(say)
 	}
 }
 

@@ -19,7 +19,13 @@ type Webhook struct {
 	Verify    Verify
 	EventID   EventID
 	Challenge string // "", meta, slack, generic
-	Respond   string // the sink whose answer a sync sender gets; "" = the first
+	// ChallengeToken is what a sender's handshake must show (meta); zero: a secret
+	// of Verify.
+	ChallengeToken ingest.Secret
+	Respond        string // the sink whose answer a sync sender gets; "" = the first
+	Rate           Rate   // of verified requests
+	Concurrency    int    // verified requests at once
+	Queue          int64  // bytes that may wait on disk
 }
 
 func (w *Webhook) keys() []key {
@@ -34,7 +40,23 @@ func (w *Webhook) keys() []key {
 		{name: "verify", to: blockTarget{&w.Verify}, required: true, doc: "How a request proves where it comes from."},
 		{name: "event_id", to: blockTarget{&w.EventID}, doc: "Where a sender puts the id that a repeat keeps."},
 		{name: "challenge", to: oneOf(&w.Challenge, "meta", "slack", "generic"), defDoc: "none", doc: "The handshake that is answered."},
+		{name: "challenge_token", to: secret{&w.ChallengeToken}, defDoc: "the secret of `verify`", doc: "The verify token that the handshake of `challenge: meta` must show."},
 		{name: "respond", to: words(&w.Respond), defDoc: "the first of `sinks`", doc: "The sink whose answer a sync sender gets."},
+		{name: "rate", to: parsed(&w.Rate, "rate", "a rate such as 50/s", parseRate), defDoc: "any", doc: "The most verified requests in a second (`/s`), minute (`/m`) or hour (`/h`); more are answered 429."},
+		{name: "concurrency", to: integer{&w.Concurrency, 1, 65536}, def: "256", doc: "Verified requests at once; more are answered 429."},
+		{name: "queue", to: size(&w.Queue, 1<<20), def: "1GiB", doc: "What may wait on disk; beyond it events are answered 429."},
+	}
+}
+
+// maxEvent bounds max_body: it is what the journal takes.
+const maxEvent = 256 << 20
+
+func (w *Webhook) check(say func(key, message, hint string)) {
+	if w.MaxBody > maxEvent {
+		say("max_body", "`max_body` is at most 256MiB", "larger things are files: use `dir`, `sftp` or `sftp_drop`")
+	}
+	if !w.ChallengeToken.IsZero() && w.Challenge != "meta" {
+		say("challenge_token", "`challenge_token` is for `challenge: meta` only", "")
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"ingestd/ingest"
 )
 
 // maxChallenge bounds what is echoed, in bytes.
@@ -37,13 +39,27 @@ func (h *Hook) handshake(v *visit) error {
 	if h.o.Challenge == "generic" {
 		return h.echo(v, q.Get("challenge")+q.Get("validationToken"))
 	}
-	// Hashes are of one length: how much is right shows in no time.
-	got, want := sha256.Sum256([]byte(q.Get("hub.verify_token"))), sha256.Sum256([]byte(h.o.Token.Reveal()))
-	if h.o.Token.IsZero() || q.Get("hub.mode") != "subscribe" || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+	if q.Get("hub.mode") != "subscribe" || !h.agreed(q.Get("hub.verify_token")) {
 		h.refused(v, "a handshake with another verify token", nil)
 		return answer(http.StatusUnauthorized, "the verify token is another")
 	}
 	return h.echo(v, q.Get("hub.challenge"))
+}
+
+// agreed reports whether a token is the one that was agreed on: the hook's, or
+// where it has none, a secret that signs. Hashes are of one length: how much is
+// right shows in no time.
+func (h *Hook) agreed(token string) bool {
+	wanted := h.o.Verifier.secrets
+	if !h.o.Token.IsZero() {
+		wanted = []ingest.Secret{h.o.Token}
+	}
+	ok, got := false, sha256.Sum256([]byte(token))
+	for _, s := range wanted {
+		want := sha256.Sum256([]byte(s.Reveal()))
+		ok = subtle.ConstantTimeCompare(got[:], want[:]) == 1 || ok
+	}
+	return ok
 }
 
 // challenge answers handshakes that come as signed events: Slack's

@@ -59,8 +59,8 @@ type HookOptions struct {
 	Format     string
 	Verifier   *Verifier
 	EventID    IDPlace
-	Challenge  string // "", meta, slack, generic
-	Token      ingest.Secret
+	Challenge  string        // "", meta, slack, generic
+	Token      ingest.Secret // of Meta's handshake; zero: a secret of the Verifier
 	Allow      []netip.Prefix
 	ClientCert bool
 	// When decides whether an event is wanted; nil wants all.

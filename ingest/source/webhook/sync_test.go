@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -223,8 +224,10 @@ func TestHandshakes(t *testing.T) {
 	}
 	noToken := githubHook()
 	noToken.Challenge = "meta"
-	if got := open(t, noToken, webhook.ServerOptions{}).send(t, asked{method: "GET", path: "/hooks/orders?hub.mode=subscribe&hub.verify_token=&hub.challenge=1"}); got.status != 401 {
-		t.Errorf("without a token: %+v", got)
+	for token, want := range map[string]int{"": 401, "other": 401, url.QueryEscape(secret): 200} {
+		if got := open(t, noToken, webhook.ServerOptions{}).send(t, asked{method: "GET", path: "/hooks/orders?hub.mode=subscribe&hub.verify_token=" + token + "&hub.challenge=1"}); got.status != want {
+			t.Errorf("without a token of its own, %q: %+v", token, got)
+		}
 	}
 
 	const call = `{"token":"x","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P","type":"url_verification"}`

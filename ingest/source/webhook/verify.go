@@ -68,7 +68,8 @@ func refused(format string, args ...any) error {
 // made over the bytes as received and compared in constant time. It is safe
 // for concurrent use.
 type Verifier struct {
-	scheme scheme
+	scheme  scheme
+	secrets []ingest.Secret
 }
 
 // A scheme is one way to sign.
@@ -83,7 +84,7 @@ func NewVerifier(o VerifyOptions) (*Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scheme %s: %w", o.Scheme, err)
 	}
-	return &Verifier{scheme: s}, nil
+	return &Verifier{scheme: s, secrets: o.Secrets}, nil
 }
 
 func newScheme(o VerifyOptions) (scheme, error) {
