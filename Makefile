@@ -16,7 +16,7 @@ demo: build ## everything at once in a temporary directory (DEMO_KEEP=1 leaves i
 
 .PHONY: test
 test: ## vet, then all tests with the race detector; installs what they need where it is missing
-	.ci/need gcc libc curl python3 sshd sftp lftp
+	.ci/need gcc libc curl python3 sshd sftp lftp node npm
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
 
