@@ -416,6 +416,15 @@ func (j *Journal) Release(number int64) {
 	delete(j.taken, number)
 }
 
+// Bound sets MaxWaiting anew; 0 leaves it as it is.
+func (j *Journal) Bound(most int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if most > 0 {
+		j.o.MaxWaiting = most
+	}
+}
+
 // Waiting is the bytes that count against MaxWaiting.
 func (j *Journal) Waiting() int64 {
 	j.mu.Lock()

@@ -38,6 +38,9 @@ func (s *shift) nextGate(ctx context.Context, next *crew) (*gate, error) {
 	if (s.gate.tls != nil) != (w.TLS.CertFile != "") {
 		return nil, errors.Join(fmt.Errorf("webhooks.tls cannot come or go while %s is listened on: restart for that", w.Listen), next.close())
 	}
+	if !sameListener(&s.d.current().cfg.Webhooks, w) {
+		s.d.log.Warn("the limits and proxies of the webhooks' listener change with the next restart", "listen", w.Listen)
+	}
 	if s.gate.tls != nil {
 		if err := s.gate.tls.Reload(); err != nil {
 			return nil, errors.Join(err, next.close())

@@ -95,7 +95,7 @@ func (c *crew) newLine(p *config.Pipeline) (*line, error) {
 	}
 	l.outlets = c.outlets
 	if p.Source.Type == "webhook" {
-		if l.box, err = c.d.postbox(context.Background(), p.Name, queueOf(&p.Source.Webhook)); err != nil {
+		if l.box, err = c.d.postbox(context.Background(), p.Name, p.Source.Webhook.Queue); err != nil {
 			return nil, err
 		}
 		l.source = l.box.inbox

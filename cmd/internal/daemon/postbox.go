@@ -65,6 +65,7 @@ func (d *Daemon) postbox(ctx context.Context, name string, most int64) (*postbox
 	d.postMu.Lock()
 	defer d.postMu.Unlock()
 	if b := d.postboxes[name]; b != nil {
+		b.journal.Bound(most)
 		return b, nil
 	}
 	var failed error
