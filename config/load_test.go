@@ -123,7 +123,7 @@ func TestContractExample(t *testing.T) {
 		later = append(later, strings.Trim(word, "`"))
 	}
 	want := []string{
-		
+
 		"type", "required", "expr", "value", "where", "schema",
 		"format: fixed",
 	}
