@@ -31,7 +31,8 @@ func (a *app) demoCommand() *cobra.Command {
 		Short: "Everything at once in a temporary directory; prints what happens",
 		Long: `Starts a target API and a daemon in a temporary directory (under $TMPDIR), drops
 files of all four formats, a repeated file and some bad records among them,
-uploads one by SFTP as a partner does, and shows what became of each. Ends by itself, and leaves the directory for a look;
+uploads one by SFTP as a partner does, has a sender call a webhook, and shows what became
+of each. Ends by itself, and leaves the directory for a look;
 with DEMO_KEEP=1 daemon and target stay until interrupted.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -76,7 +77,7 @@ func newDemo(a *app) (_ *demo, err error) {
 	if d.partner, more, err = newDemoPartner(d.dir); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(d.config, []byte(text+more), 0o600); err != nil {
+	if err := os.WriteFile(d.config, []byte(text+demoHook+more+demoHooks), 0o600); err != nil {
 		return nil, err
 	}
 	d.log, err = os.Create(filepath.Join(d.dir, "ingestd.log"))
@@ -119,7 +120,7 @@ func (d *demo) run(ctx context.Context, keep bool) error {
 	}
 	d.say("ingestd demo, in %s\n", d.dir)
 	d.say("A target API listens on %s. It answers the first request with 503, as APIs do.", d.target.url())
-	d.say("A daemon watches %d folders below drops/, one for each format,\nand lets the partner acme upload by SFTP, and nobody else.", folders)
+	d.say("A daemon watches %d folders below drops/, one for each format, lets the partner acme\nupload by SFTP, and nobody else, and listens for a webhook.", folders)
 
 	work, stop := context.WithCancel(ctx)
 	defer stop()
@@ -207,7 +208,10 @@ func (d *demo) play(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	d.say("Last dropped: the content of %s under another name.", clean.Name())
-	return d.settled(ctx, dropped+1)
+	if err := d.send(ctx); err != nil {
+		return err
+	}
+	return d.settled(ctx, dropped+1+len(demoEvents()))
 }
 
 // partnerPrefix starts the names of the files that the partner uploads.
@@ -308,7 +312,7 @@ func (d *demo) tell(ctx context.Context, state string) error {
 		wanted[in.Name()] = in
 	}
 	wanted[partnerPrefix+samples.Inputs()[0].Name()] = samples.Inputs()[0]
-	t := newTable("ARRIVAL", "FILE", "STATE", "RECORDS", "DELIVERED", "DUPLICATE", "DEAD")
+	t := newTable("ARRIVAL", "FILE OR HOOK", "STATE", "RECORDS", "DELIVERED", "DUPLICATE", "DEAD")
 	var rows []admin.Arrival
 	for v, err := range d.client.Arrivals(ctx, ingest.ArrivalFilter{}) {
 		if err != nil {
@@ -327,6 +331,10 @@ func (d *demo) tell(ctx context.Context, state string) error {
 		}
 		in, ok := wanted[v.Name]
 		switch {
+		case v.Source == ingest.SourceWebhook:
+			if want += v.Records; v.Delivered != v.Records {
+				d.off = append(d.off, fmt.Sprintf("event %s: %d of %d records were delivered", v.ID, v.Delivered, v.Records))
+			}
 		case !ok && v.State != string(ingest.DuplicateState):
 			d.off = append(d.off, v.Name+" is "+v.State+", not duplicate")
 		case !ok:
