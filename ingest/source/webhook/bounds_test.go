@@ -42,9 +42,9 @@ func unpack(t *testing.T, got told) string {
 }
 
 var codings = map[string]func(io.Writer) io.WriteCloser{
-	"gzip":    func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) },
-	"deflate": func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) },
-	"br":      func(w io.Writer) io.WriteCloser { return brotli.NewWriter(w) },
+	"gzip":    func(w io.Writer) io.WriteCloser { return must(gzip.NewWriterLevel(w, gzip.BestSpeed)) },
+	"deflate": func(w io.Writer) io.WriteCloser { return must(zlib.NewWriterLevel(w, zlib.BestSpeed)) },
+	"br":      func(w io.Writer) io.WriteCloser { return brotli.NewWriterLevel(w, brotli.BestSpeed) },
 	"zstd":    func(w io.Writer) io.WriteCloser { return must(zstd.NewWriter(w)) },
 }
 
@@ -69,10 +69,7 @@ func packed(t *testing.T, coding string, n int) string {
 func TestDecoding(t *testing.T) {
 	const limit = 100_000
 	for coding := range codings {
-		for n, want := range map[int]int{10: 202, limit - 1: 202, limit: 202, limit + 1: 413, 200 << 20: 413} {
-			if n > limit+1 && testing.Short() {
-				continue
-			}
+		for n, want := range map[int]int{10: 202, limit - 1: 202, limit: 202, limit + 1: 413, 16 << 20: 413} {
 			h := githubHook()
 			h.MaxBody = limit
 			s := open(t, h, webhook.ServerOptions{})
@@ -159,7 +156,7 @@ func raw(t *testing.T, addr, text string) string {
 // TestSmuggling: what two readers could take for different requests is refused,
 // or the last one of its connection.
 func TestSmuggling(t *testing.T) {
-	s := open(t, noneHook(), webhook.ServerOptions{IdleTimeout: 30 * time.Second, BodyTimeout: time.Second})
+	s := open(t, noneHook(), webhook.ServerOptions{IdleTimeout: 30 * time.Second, BodyTimeout: 300 * time.Millisecond})
 	const line = "POST /hooks/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 	const second = "POST /hooks/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n\"second\""
 	for name, text := range map[string]string{

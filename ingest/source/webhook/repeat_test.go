@@ -270,7 +270,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	h := githubHook()
 	h.Store, h.MaxMarks = &shelf{}, 800
 	hook, s := closed(h)
-	const events = 5000 // two marks each
+	const events = 1500 // two marks each
 	for i := range events {
 		if got := recorded(s, signed(fmt.Sprint(i), fmt.Sprint("d-", i))); got.Code != 202 {
 			t.Fatal(got.Code)

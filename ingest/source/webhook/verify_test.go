@@ -64,7 +64,8 @@ func TestPublishedVectors(t *testing.T) {
 		want webhook.Proof
 	}{
 		{
-			"github", webhook.VerifyOptions{Scheme: "github", Secrets: secrets("It's a Secret to Everybody")},
+			"github",
+			webhook.VerifyOptions{Scheme: "github", Secrets: secrets("It's a Secret to Everybody")},
 			webhook.Message{
 				Header: header("X-Hub-Signature-256", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", "X-GitHub-Delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958"),
 				Body:   []byte("Hello, World!"),
@@ -72,7 +73,8 @@ func TestPublishedVectors(t *testing.T) {
 			webhook.Proof{ID: "72d3162e-cc78-11e3-81ab-4c9367dc0958", Verified: true},
 		},
 		{
-			"standard", webhook.VerifyOptions{Scheme: "standard", Secrets: secrets("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")},
+			"standard",
+			webhook.VerifyOptions{Scheme: "standard", Secrets: secrets("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")},
 			webhook.Message{
 				Header: header("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek", "webhook-timestamp", "1614265330", "webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
 				Body:   []byte(`{"test": 2432232314}`), Now: time.Unix(1614265330, 0),
@@ -80,7 +82,8 @@ func TestPublishedVectors(t *testing.T) {
 			webhook.Proof{ID: "msg_p5jXN8AQM9LWM0D4loKWxJek", Signed: true, Verified: true},
 		},
 		{
-			"slack", webhook.VerifyOptions{Scheme: "slack", Secrets: secrets("8f742231b10e8888abcd99yyyzzz85a5")},
+			"slack",
+			webhook.VerifyOptions{Scheme: "slack", Secrets: secrets("8f742231b10e8888abcd99yyyzzz85a5")},
 			webhook.Message{
 				Header: header("X-Slack-Request-Timestamp", "1531420618", "X-Slack-Signature", "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"),
 				Body:   []byte("token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"),
