@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -297,6 +299,38 @@ func TestPanicOfAStore(t *testing.T) {
 			recorded(s, signed("{}", "d-1"))
 			t.Error("no panic")
 		}()
+	}
+}
+
+// TestSenderLeaves: who leaves while another's same event is being stored is
+// not answered, least of all with 200.
+func TestSenderLeaves(t *testing.T) {
+	h := githubHook()
+	slow := make(chan struct{})
+	h.Store = &shelf{slow: slow}
+	hook, s := closed(h)
+	first := make(chan int)
+	go func() { first <- recorded(s, signed("{}", "d-1")).Code }()
+	for webhook.Remembered(hook) == 0 {
+		runtime.Gosched()
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	a := signed("{}", "d-1")
+	r := httptest.NewRequest("POST", "/hooks/orders", strings.NewReader(a.body)).WithContext(ctx)
+	r.Header = a.header
+	r.Header.Set("Content-Type", "application/json")
+	func() {
+		defer func() {
+			if p := recover(); p != http.ErrAbortHandler {
+				t.Errorf("it ended with %v", p)
+			}
+		}()
+		s.ServeHTTP(httptest.NewRecorder(), r)
+	}()
+	slow <- struct{}{}
+	if got := <-first; got != 202 {
+		t.Errorf("the first: %d", got)
 	}
 }
 

@@ -153,7 +153,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var no *statusError
 	if !errors.As(err, &no) {
 		if r.Context().Err() != nil {
-			return // nobody listens
+			// Nobody listens. To return would be to answer 200, which is a promise.
+			panic(http.ErrAbortHandler)
 		}
 		s.o.Logger.Error("a request could not be answered", "error", err)
 		no = answer(http.StatusServiceUnavailable, "try again later").after(10 * time.Second)
