@@ -31,7 +31,7 @@ func (f *Format) variants() []string {
 
 func (f *Format) variant(of string) []key {
 	ks := []key{{
-		name: "type", to: oneOf(&f.Type, "auto", "csv", "json", "xml", "xlsx", "raw").notYet("fixed"), required: true,
+		name: "type", to: oneOf(&f.Type, "auto", "csv", "json", "xml", "xlsx", "raw", "fixed"), required: true,
 		doc: "The format; auto tells by content and name, raw is one record: the file as it is.",
 	}}
 	switch of {
@@ -326,24 +326,50 @@ func corner(s string) string {
 
 // Fixed is columns of fixed width.
 type Fixed struct {
-	Columns  []FixedColumn
-	Encoding string
+	Columns    []FixedColumn
+	Encoding   string
+	Length     int // characters of a record in a file without line ends; 0 = a line is a record
+	SkipRows   int
+	SkipFooter int
+	Comment    string // "" = none
+	Trim       bool
+	Null       []string
+	Ragged     string // dead_letter, pad
 }
 
 func (f *Fixed) keys() []key {
 	return []key{
 		{name: "columns", to: list[FixedColumn]{p: &f.Columns, some: true, item: func(c *FixedColumn) target { return blockTarget{c} }}, required: true, doc: "The columns, in order."},
 		{name: "encoding", to: text{p: &f.Encoding, check: checkEncoding}, defDoc: "by byte order mark, else utf-8", doc: "The IANA name of the character encoding."},
+		{name: "length", to: integer{&f.Length, 1, 1 << 20}, defDoc: "every line is a record", doc: "How many characters a record has, in a file without line ends."},
+		{name: "skip_rows", to: integer{&f.SkipRows, 0, 1 << 20}, def: "0", doc: "Lines at the beginning that are skipped, headings among them."},
+		{name: "skip_footer", to: integer{&f.SkipFooter, 0, 100}, def: "0", doc: "Lines at the end that are skipped."},
+		{name: "comment", to: text{p: &f.Comment, check: upTo(16)}, defDoc: "none", doc: "Lines that begin so are skipped."},
+		{name: "trim", to: boolean{&f.Trim}, def: "true", doc: "Whether the blanks around cells are cut."},
+		{name: "null", to: list[string]{p: &f.Null, item: func(s *string) target { return text{p: s, empty: true, nulls: true} }, most: 64}, def: "[]", doc: "Cells that mean null."},
+		{name: "ragged", to: oneOf(&f.Ragged, "dead_letter", "pad"), def: "dead_letter", doc: "What becomes of a line that is too short, or has text behind the last column."},
 	}
 }
 
 func (f *Fixed) check(say func(key, message, hint string)) {
+	if strings.ContainsAny(f.Comment, "\r\n") {
+		say("comment", "`comment` cannot hold a line end", "")
+	}
+	at, end := 0, 0
 	seen := map[string]bool{}
 	for i, c := range f.Columns {
+		if c.Start > 0 {
+			at = c.Start - 1
+		}
+		at += c.Width
+		end = max(end, at)
 		if c.Name != "" && seen[c.Name] {
 			say(join(Index("columns", i), "name"), "a column is named twice", "")
 		}
 		seen[c.Name] = true
+	}
+	if f.Length > 0 && f.Length < end {
+		say("length", fmt.Sprintf("`length` is %d, but the columns take %d characters", f.Length, end), "")
 	}
 }
 

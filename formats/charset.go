@@ -157,7 +157,7 @@ func (o *opener) decode(raw *bufio.Reader, head []byte) (*bufio.Reader, error) {
 		return use(c, "byte order mark")
 	}
 	var configured codec
-	if o.spec.Encoding != "" && (o.auto() || o.spec.Type == CSV) {
+	if o.spec.Encoding != "" && (o.auto() || o.spec.Type == CSV || o.spec.Type == Fixed) {
 		var err error
 		if configured, err = lookup(o.spec.Encoding); err != nil {
 			return nil, err
@@ -173,7 +173,7 @@ func (o *opener) decode(raw *bufio.Reader, head []byte) (*bufio.Reader, error) {
 		case bytes.HasPrefix(head, []byte("<\x00?\x00")), bytes.HasPrefix(head, []byte("\x00<\x00?")):
 			// XML 1.0, appendix F: the declaration's first characters decide.
 			return use(wide(name), "an XML declaration in "+name)
-		case o.wanted() != CSV:
+		case o.wanted() != CSV && o.spec.Type != Fixed:
 			return nil, refuse(o.wanted(), "every second byte or more is NUL: this looks like %s without a byte order mark; ask the sender for UTF-8, or for the mark", name)
 		case configured.name == "" || configured.ascii:
 			return nil, refuse(o.wanted(), "every second byte or more is NUL: this looks like %s without a byte order mark; set `encoding: %s`, or ask the sender for UTF-8", name, name)

@@ -33,6 +33,7 @@ import (
 	"slices"
 
 	"ingestd/formats/csvfmt"
+	"ingestd/formats/fixedfmt"
 	"ingestd/formats/jsonfmt"
 	"ingestd/formats/rawfmt"
 	"ingestd/formats/xlsxfmt"
@@ -42,16 +43,17 @@ import (
 
 // The types of a Spec.
 const (
-	Auto = "auto"
-	CSV  = "csv"
-	JSON = "json"
-	XML  = "xml"
-	XLSX = "xlsx"
-	Raw  = "raw"
+	Auto  = "auto"
+	CSV   = "csv"
+	JSON  = "json"
+	XML   = "xml"
+	XLSX  = "xlsx"
+	Fixed = "fixed"
+	Raw   = "raw"
 )
 
 // Types lists the types that a Spec may name.
-func Types() []string { return []string{Auto, CSV, JSON, XML, XLSX, Raw} }
+func Types() []string { return []string{Auto, CSV, JSON, XML, XLSX, Raw, Fixed} }
 
 // Spec says how an arrival is to be read. The zero Spec finds out by itself.
 type Spec struct {
@@ -61,6 +63,7 @@ type Spec struct {
 	JSON     jsonfmt.Options
 	XML      xmlfmt.Options
 	XLSX     xlsxfmt.Options
+	Fixed    fixedfmt.Options // in Encoding, as CSV is
 	// Trailer is what the last line of a text that is not empty must match. It is
 	// no record; its group "count", where it has one, is how many there are. Nil:
 	// none.
@@ -74,7 +77,7 @@ type Spec struct {
 type Limits struct {
 	Record     int   // bytes of one record; 16 MiB
 	Field      int   // bytes of one value; 8 MiB
-	Columns    int   // CSV columns, names in a JSON object or XML element; 16,384
+	Columns    int   // columns of CSV and of fixed widths, names in a JSON object or XML element; 16,384
 	Depth      int   // of JSON and XML; 64
 	Attributes int   // of an XML element; 256
 	Unpacked   int64 // bytes that come out of each layer of packing; 10 GiB
@@ -106,6 +109,9 @@ func (s Spec) limited() Spec {
 	s.CSV.MaxRecord = cmp.Or(s.CSV.MaxRecord, l.Record)
 	s.CSV.MaxField = cmp.Or(s.CSV.MaxField, l.Field)
 	s.CSV.MaxColumns = cmp.Or(s.CSV.MaxColumns, l.Columns)
+	s.Fixed.MaxRecord = cmp.Or(s.Fixed.MaxRecord, l.Record)
+	s.Fixed.MaxField = cmp.Or(s.Fixed.MaxField, l.Field)
+	s.Fixed.MaxColumns = cmp.Or(s.Fixed.MaxColumns, l.Columns)
 	s.JSON.MaxRecord = cmp.Or(s.JSON.MaxRecord, l.Record)
 	s.JSON.MaxField = cmp.Or(s.JSON.MaxField, l.Field)
 	s.JSON.MaxNames = cmp.Or(s.JSON.MaxNames, l.Columns)
@@ -145,6 +151,10 @@ func (s Spec) Check() error {
 		func() (ingest.Reader, error) { return xmlfmt.New(nil, s.XML) },
 	} {
 		_, err := open()
+		errs = append(errs, err)
+	}
+	if s.Type == Fixed {
+		_, err := fixedfmt.New(nil, s.Fixed)
 		errs = append(errs, err)
 	}
 	if err := s.XLSX.Check(); err != nil {
@@ -294,6 +304,10 @@ func (o *opener) openText(raw *bufio.Reader) (ingest.Reader, error) {
 		return o.reader(jsonfmt.New(text, o.spec.JSON))
 	case XML:
 		return o.reader(xmlfmt.New(text, o.spec.XML))
+	case Fixed:
+		opt := o.spec.Fixed
+		opt.Encoding = o.text.name
+		return o.reader(fixedfmt.New(text, opt))
 	}
 	opt := o.spec.CSV
 	opt.Encoding = o.text.name

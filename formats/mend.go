@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"ingestd/formats/csvfmt"
 	"ingestd/ingest"
@@ -14,7 +15,7 @@ import (
 
 // NewMend returns a writer of bad records in the form of the file that they are
 // from, to be mended and to arrive once more: CSV with the header and in the
-// dialect of the file, JSON below the same path, XML below the same elements, the
+// dialect of the file, lines of fixed columns, JSON below the same path, XML below the same elements, the
 // rows of a workbook as CSV. Records stand as they stood, byte for byte; what is
 // written is UTF-8, with a byte order mark where the pipeline would expect
 // another encoding. Lines and reasons are not in it.
@@ -34,6 +35,12 @@ func NewMend(w io.Writer, s Spec, d ingest.Details) (RejectWriter, error) {
 			return t, nil
 		}
 		return t, t.row(d.Header)
+	case Fixed:
+		if err := writeMark(w, s, d); err != nil {
+			return nil, err
+		}
+		m := &mendFixed{w: w, length: s.Fixed.Length, footer: s.Fixed.SkipFooter}
+		return m, m.fill(s.Fixed.SkipRows)
 	case JSON:
 		return newMendJSON(w, s)
 	case XML:
@@ -113,6 +120,39 @@ func (m *mendCSV) Write(r Reject) error {
 
 // Close implements RejectWriter.
 func (m *mendCSV) Close() error { return m.fill(m.footer) }
+
+// mendFixed writes lines, or records without line ends, between what the
+// options leave out.
+type mendFixed struct {
+	w              io.Writer
+	length, footer int
+}
+
+func (m *mendFixed) fill(n int) error {
+	for range n {
+		if err := m.Write(Reject{Raw: []byte(leftOut)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Write implements RejectWriter.
+func (m *mendFixed) Write(r Reject) error {
+	b := bytes.Clone(r.Raw)
+	if m.length == 0 {
+		b = append(b, '\n')
+	} else if n := utf8.RuneCount(b); n < m.length {
+		b = append(b, strings.Repeat(" ", m.length-n)...)
+	} else if n > m.length {
+		b = []byte(string([]rune(string(b))[:m.length])) // a line that is left out
+	}
+	_, err := m.w.Write(b)
+	return err
+}
+
+// Close implements RejectWriter.
+func (m *mendFixed) Close() error { return m.fill(m.footer) }
 
 // mendRows writes a workbook's rows as CSV.
 type mendRows struct {

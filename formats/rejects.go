@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"ingestd/formats/csvfmt"
+	"ingestd/formats/fixedfmt"
 	"ingestd/ingest"
 )
 
@@ -41,8 +42,8 @@ func RejectExt(format string) string {
 }
 
 // NewRejects returns a writer of bad records for people, with their lines and
-// reasons, in the form of the file that they are from: a table for CSV and
-// workbooks, else lines of JSON, or XML. In a table a cell that a spreadsheet
+// reasons, in the form of the file that they are from: a table for CSV,
+// fixed columns and workbooks, else lines of JSON, or XML. In a table a cell that a spreadsheet
 // would take for a formula has a ' before it: this file is to be looked at, not
 // to be read again.
 func NewRejects(w io.Writer, s Spec, d ingest.Details) (RejectWriter, error) {
@@ -64,7 +65,7 @@ func NewRejects(w io.Writer, s Spec, d ingest.Details) (RejectWriter, error) {
 // order mark: it says what it is.
 func writeMark(w io.Writer, s Spec, d ingest.Details) error {
 	switch {
-	case d.Format != CSV:
+	case d.Format != CSV && d.Format != Fixed:
 		return nil
 	case s.Encoding == "" && (d.Encoding == "" || d.Encoding == "utf-8"):
 		return nil
@@ -91,6 +92,8 @@ func cellsOf(s Spec, d ingest.Details) splitter {
 		c.split = func(raw []byte) ([]string, bool) { return splitCSV(raw, o, &chunk) }
 	case XLSX:
 		c.split = splitRow
+	case Fixed:
+		c.split = func(raw []byte) ([]string, bool) { return splitFixed(raw, s) }
 	default:
 		c.split = func([]byte) ([]string, bool) { return nil, false }
 	}
@@ -127,6 +130,26 @@ func splitCSV(raw []byte, o csvfmt.Options, c *ingest.Chunk) ([]string, bool) {
 	}
 	defer r.Close()
 	if err := r.Read(context.Background(), c); err != nil || len(c.Records) != 1 || len(c.Faults) > 0 {
+		return nil, false
+	}
+	cells := make([]string, len(c.Records[0].Fields))
+	for i, f := range c.Records[0].Fields {
+		cells[i] = string(f.Raw)
+	}
+	return cells, true
+}
+
+// splitFixed is a line's cells; false where it is no text.
+func splitFixed(raw []byte, s Spec) ([]string, bool) {
+	o := s.Fixed
+	o.SkipRows, o.SkipFooter, o.Comment, o.Length, o.Pad = 0, 0, "", 0, true
+	r, err := fixedfmt.New(bytes.NewReader(raw), o)
+	if err != nil {
+		return nil, false
+	}
+	defer r.Close()
+	var c ingest.Chunk
+	if err := r.Read(context.Background(), &c); err != nil || len(c.Records) != 1 || len(c.Faults) > 0 {
 		return nil, false
 	}
 	cells := make([]string, len(c.Records[0].Fields))

@@ -12,6 +12,7 @@ import (
 
 	"ingestd/formats"
 	"ingestd/formats/csvfmt"
+	"ingestd/formats/fixedfmt"
 	"ingestd/formats/jsonfmt"
 	"ingestd/formats/xmlfmt"
 	"ingestd/ingest"
@@ -68,6 +69,10 @@ func TestRejects(t *testing.T) {
 				`<reject line="3" column="1" reason="=bad &#34;b&#34;"><text>&lt;O&gt;</text></reject>` + "\n" +
 				`<reject line="4" column="2" reason="=bad &#34;c&#34;"><text>&lt;O/&gt;&lt;O/&gt;</text></reject>` + "\n</rejected>\n",
 		},
+		"fixed": {
+			s: fixedSpec(0), d: ingest.Details{Format: formats.Fixed, Encoding: "utf-8", Header: []string{"id", "name", "n"}}, raws: []string{"01Ada  5", "02B\xff"},
+			want: "\uFEFFline,column,reason,id,name,n\n2,,\"'=bad \"\"a\"\"\",01,Ada,a  5\n3,1,\"'=bad \"\"b\"\"\",02B\uFFFD\n",
+		},
 		"raw": {d: ingest.Details{Format: formats.Raw}, raws: []string{"a,b"}, want: "line,column,reason,record\n2,,\"'=bad \"\"a\"\"\",\"a,b\"\n"},
 	} {
 		if got := rejects(t, formats.NewRejects, x.s, x.d, x.raws...); got != x.want {
@@ -90,6 +95,8 @@ func TestMend(t *testing.T) {
 		"rows left out":  {spec: formats.Spec{Type: "csv", CSV: csvfmt.Options{SkipRows: 2, SkipFooter: 1, Header: 2}}, file: "x\ny\nid,first\n,name\n1,b\n2,c\nend,2\n", take: []int{2}},
 		"no header":      {spec: formats.Spec{Type: "csv", CSV: csvfmt.Options{NoHeader: true}}, file: "1,b\n2,c\n", take: []int{2}},
 		"columns":        {spec: formats.Spec{Type: "csv", CSV: csvfmt.Options{Columns: []string{"a", "b"}}}, file: "1,b\n2,c\n", take: []int{1}},
+		"fixed":          {spec: fixedSpec(0), file: "HEADING\n01Ada  5\n02Bü\n03Cyd77\nEND\n", take: []int{1, 2}},
+		"fixed, cut":     {spec: fixedSpec(9), file: "HEADING  01Ada  5 02Bü   7 END      ", take: []int{2}},
 		"other encoding": {spec: formats.Spec{Type: "csv", Encoding: "windows-1252"}, file: "id,n\xe4me\n1,\xfc\n", take: []int{1}},
 		"json lines":     {file: "{\"a\":1.50}\n{\"a\":[\n1]}\n", name: "a.json", take: []int{1, 2}},
 		"json path":      {spec: formats.Spec{Type: "json", JSON: jsonfmt.Options{Records: "da\"ta.orders"}}, file: `{"x":1,"da\"ta":{"orders":[{"a":1},{"b":2}]}}`, take: []int{1, 2}},
@@ -120,6 +127,12 @@ func TestMend(t *testing.T) {
 	if _, err := formats.NewMend(io.Discard, formats.Spec{}, ingest.Details{Format: formats.Raw}); err == nil {
 		t.Error("a raw file has no records of its own")
 	}
+}
+
+func fixedSpec(length int) formats.Spec {
+	return formats.Spec{Type: formats.Fixed, Encoding: "windows-1252", Fixed: fixedfmt.Options{
+		Columns: []fixedfmt.Column{{Name: "id", Width: 2}, {Name: "name", Width: 5}, {Name: "n", Start: 5, Width: 4}}, Length: length, SkipRows: 1, SkipFooter: 1, Pad: true,
+	}}
 }
 
 type read struct{ raw, json string }

@@ -35,7 +35,8 @@ func TestLoadJoinsTheRooms(t *testing.T) {
 		"format": {head + "    format: {type: csv, encoding: klingon-1}\n", ":6:", "klingon-1"},
 		"shape":  {head + "    record:\n      key: [id, \"*\"]\n", ":7:", "stands alone"},
 		"source": {strings.Replace(head, "path: drop}", "path: drop, when_done: {action: move, to: \".\"}}", 1), ":4:", "taken up again"},
-		"later":  {head + "    format: {type: fixed, columns: [{name: a, width: 1}]}\n", ":6:", "fixed"},
+		"later":  {head + "    record: {where: \"x == 1\"}\n", ":6:", "where"},
+		"fixed":  {head + "    format: {type: fixed, columns: [{name: a, width: 1}], encoding: klingon-1}\n", ":6:", "klingon-1"},
 		"url":    {strings.Replace(head, "{type: file, path: out.ndjson}", "{type: http, url: \"https://x.example/{\"}", 1), ":1:", "brace"},
 	} {
 		t.Run(name, func(t *testing.T) {

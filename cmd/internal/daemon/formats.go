@@ -13,6 +13,7 @@ import (
 	"ingestd/config"
 	"ingestd/formats"
 	"ingestd/formats/csvfmt"
+	"ingestd/formats/fixedfmt"
 	"ingestd/formats/jsonfmt"
 	"ingestd/formats/xlsxfmt"
 	"ingestd/formats/xmlfmt"
@@ -45,6 +46,16 @@ func formatSpec(p *config.Pipeline) (reading, error) {
 			NoHeader: c.Header == 0, Header: c.Header, Columns: c.Columns,
 			SkipRows: c.SkipRows, SkipFooter: c.SkipFooter, Comment: c.Comment,
 			Trim: c.Trim, Null: c.Null, Pad: c.Ragged == "pad",
+		}
+	case "fixed":
+		x := &f.Fixed
+		s.Encoding = x.Encoding
+		s.Fixed = fixedfmt.Options{
+			Length: x.Length, SkipRows: x.SkipRows, SkipFooter: x.SkipFooter, Comment: x.Comment,
+			KeepBlanks: !x.Trim, Null: x.Null, Pad: x.Ragged == "pad",
+		}
+		for _, c := range x.Columns {
+			s.Fixed.Columns = append(s.Fixed.Columns, fixedfmt.Column{Name: c.Name, Start: c.Start, Width: c.Width})
 		}
 	case "json":
 		s.JSON = jsonfmt.Options{Records: f.JSON.Records}

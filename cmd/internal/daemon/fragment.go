@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"ingestd/formats"
 	"ingestd/formats/csvfmt"
+	"ingestd/formats/fixedfmt"
 	"ingestd/formats/jsonfmt"
 	"ingestd/formats/xmlfmt"
 	"ingestd/ingest"
@@ -43,6 +45,10 @@ func (r reading) fragment(ctx context.Context, d ingest.Details, raw []byte) (in
 		return xmlfmt.New(in, o)
 	case formats.XLSX:
 		return &rowReader{raw: raw, header: d.Header}, nil
+	case formats.Fixed:
+		o := r.spec.Fixed
+		o.SkipRows, o.SkipFooter, o.Comment, o.Length = 0, 0, "", 0
+		return fixedfmt.New(io.MultiReader(in, strings.NewReader("\n")), o)
 	}
 	if d.Format == bundle.Format {
 		return r.eventFragment(ctx, raw)
