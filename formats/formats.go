@@ -8,7 +8,7 @@
 //     sentence that says what was found and what to do; nothing is guessed
 //     into garbage.
 //   - gzip, zstd and zip are taken off, whatever the name says, two layers at
-//     most. What comes out is bounded in size and in its ratio to what went in.
+//     most. The files of an archive are read one after the other, as one. What comes out is bounded in size and in its ratio to what went in.
 //     A file that is cut short, damaged or followed by anything else is a
 //     ReadError; it never just ends early.
 //   - Bytes become text exactly, or their record is a fault. A byte that its
@@ -175,7 +175,7 @@ func Open(ctx context.Context, s Spec, in ingest.Input) (ingest.Reader, error) {
 		return nil, err
 	}
 	s = s.limited()
-	o := &opener{ctx: ctx, spec: s, limits: s.Limits, packed: in.Size, name: in.Name}
+	o := &opener{ctx: ctx, spec: s, limits: s.Limits, packed: in.Size, name: in.Name, spent: &spent{}}
 	r, err := o.open(in)
 	if err != nil {
 		return nil, errors.Join(err, o.close())
@@ -191,6 +191,8 @@ type opener struct {
 	packed  int64  // the arrival's own size
 	name    string // of the innermost file so far
 	layers  int
+	spent   *spent
+	many    bool // it is one of several files of an archive
 	closers []io.Closer
 	notes   []ingest.Note
 	text    *encodingFound // nil for what is no text
@@ -234,7 +236,14 @@ func (o *opener) open(in ingest.Input) (ingest.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.workbook != nil {
+	return o.openContent(c)
+}
+
+func (o *opener) openContent(c content) (ingest.Reader, error) {
+	switch {
+	case c.zip != nil:
+		return o.openMembers(c.zip, c.files)
+	case c.workbook != nil:
 		return o.openWorkbook(*c.workbook)
 	}
 	return o.openText(c.stream)

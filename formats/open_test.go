@@ -16,6 +16,7 @@ import (
 	"github.com/xuri/excelize/v2"
 
 	"ingestd/formats/csvfmt"
+	"ingestd/formats/fixedfmt"
 	"ingestd/formats/formattest"
 	"ingestd/formats/xmlfmt"
 	"ingestd/ingest"
@@ -366,6 +367,7 @@ func FuzzOpen(f *testing.F) {
 	for _, b := range [][]byte{
 		[]byte(people), gzipped(f, []byte(people)), zipped(f, "a.csv", []byte(people)), zstandard(f, []byte(people)), book,
 		[]byte("[{\"a\":1}]"), []byte("<r><o/><o/></r>"), []byte("\xFF\xFEi\x00d\x00\n\x001\x00"), []byte("<?xml encoding='latin1'?><r/>"),
+		archive(f, member{"a.csv", []byte(people)}, member{"b.csv", []byte(people)}),
 		[]byte("sep=;\na;b\n"), []byte("id\n\xE4\n"),
 		{0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1},
 	} {
@@ -384,6 +386,7 @@ func FuzzOpen(f *testing.F) {
 			Encoding: encodings[int(n)/7%len(encodings)],
 			Limits:   Limits{Unpacked: 1 << 20, Record: 1 << 16},
 			TempDir:  t.TempDir(),
+			Fixed:    fixedfmt.Options{Columns: []fixedfmt.Column{{Name: "a", Width: 2}, {Name: "b", Width: 3}}},
 		}
 		read(t, s, names[int(n)/3%len(names)], b)
 	})

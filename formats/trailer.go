@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"archive/zip"
 	"bufio"
 	"bytes"
 	"context"
@@ -165,7 +166,7 @@ func CheckTrailer(ctx context.Context, s Spec, in ingest.Input) (err error) {
 		return err
 	}
 	s = s.limited()
-	o := &opener{ctx: ctx, spec: s, limits: s.Limits, packed: in.Size, name: in.Name}
+	o := &opener{ctx: ctx, spec: s, limits: s.Limits, packed: in.Size, name: in.Name, spent: &spent{}}
 	defer func() { err = errors.Join(err, o.close()) }()
 	if in.Size == 0 {
 		return o.noTrailer()
@@ -173,6 +174,19 @@ func CheckTrailer(ctx context.Context, s Spec, in ingest.Input) (err error) {
 	c, err := o.unpack(in)
 	if err != nil {
 		return err
+	}
+	return o.checkTrailer(c)
+}
+
+// checkTrailer reads what is unpacked to its end.
+func (o *opener) checkTrailer(c content) error {
+	for _, f := range c.files {
+		if err := o.checkMember(f); err != nil {
+			return inMember(memberName(f), 0, err)
+		}
+	}
+	if c.zip != nil {
+		return nil
 	}
 	if c.workbook != nil {
 		return refuse(XLSX, "a workbook has no last line for a trailer")
@@ -183,7 +197,7 @@ func CheckTrailer(ctx context.Context, s Spec, in ingest.Input) (err error) {
 		return err
 	}
 	for text = o.trailed(text); ; {
-		if err := ctx.Err(); err != nil {
+		if err := o.ctx.Err(); err != nil {
 			return err
 		}
 		switch _, err := io.CopyN(io.Discard, text, 1<<20); {
@@ -193,4 +207,24 @@ func CheckTrailer(ctx context.Context, s Spec, in ingest.Input) (err error) {
 			return err
 		}
 	}
+}
+
+// checkMember looks for the trailer of a file in an archive.
+func (o *opener) checkMember(f *zip.File) (err error) {
+	m := &opener{ctx: o.ctx, spec: o.spec, limits: o.limits, packed: o.packed, layers: o.layers, spent: o.spent, many: true}
+	defer func() { err = errors.Join(err, m.close()) }()
+	r, err := m.member(o.name, f)
+	if err != nil {
+		return err
+	}
+	c, err := m.unpackFrom(layer{stream: m.bound("zip", r)})
+	if err != nil {
+		return err
+	}
+	if c.stream != nil {
+		if _, err := c.stream.Peek(1); err == io.EOF {
+			return m.noTrailer()
+		}
+	}
+	return m.checkTrailer(c)
 }

@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"archive/zip"
 	"bufio"
 	"bytes"
 	"errors"
@@ -17,7 +18,9 @@ const maxLayers = 2
 // content is what is left when all packs are taken off.
 type content struct {
 	stream   *bufio.Reader // in order, or
-	workbook *ingest.Input // a workbook, which is read at random
+	workbook *ingest.Input // a workbook, which is read at random, or
+	zip      *zipFile      // an archive, with
+	files    []*zip.File   // several files
 }
 
 // layer is the content of one layer: a stream, and random access to it where
@@ -29,7 +32,10 @@ type layer struct {
 
 // unpack takes packs off until something else shows.
 func (o *opener) unpack(in ingest.Input) (content, error) {
-	l := layer{at: &in, stream: bufio.NewReaderSize(io.NewSectionReader(in, 0, in.Size), headSize)}
+	return o.unpackFrom(layer{at: &in, stream: bufio.NewReaderSize(io.NewSectionReader(in, 0, in.Size), headSize)})
+}
+
+func (o *opener) unpackFrom(l layer) (content, error) {
 	for {
 		head, _ := l.stream.Peek(8)
 		var err error
@@ -49,7 +55,26 @@ func (o *opener) unpack(in ingest.Input) (content, error) {
 			if z.workbook() {
 				return content{workbook: l.at}, nil
 			}
-			l, err = o.unpackOne("zip", l, z.only)
+			files, err := z.members()
+			if err != nil {
+				return content{}, err
+			}
+			if len(files) > 1 {
+				if o.many {
+					return content{}, refuse("zip", "an archive of %d files is one of several in an archive; send it by itself", len(files))
+				}
+				if err := o.deeper("zip"); err != nil {
+					return content{}, err
+				}
+				return content{zip: z, files: files}, nil
+			}
+			l, err = o.unpackOne("zip", l, func(*bufio.Reader) (io.Reader, error) {
+				o.note("member", memberName(files[0]), "the only file in the archive")
+				return o.member(o.name, files[0])
+			})
+			if err != nil {
+				return content{}, err
+			}
 		case isOLE(head):
 			if err := o.spool(&l); err != nil {
 				return content{}, err
@@ -69,16 +94,33 @@ func (o *opener) unpack(in ingest.Input) (content, error) {
 
 // unpackOne takes one pack off, within the limits.
 func (o *opener) unpackOne(kind string, l layer, open func(*bufio.Reader) (io.Reader, error)) (layer, error) {
-	if o.layers++; o.layers > maxLayers {
-		return layer{}, refuse(kind, "more than %d packs inside each other; send the file packed once", maxLayers)
+	if err := o.deeper(kind); err != nil {
+		return layer{}, err
 	}
-	o.note("packed", kind, "its first bytes")
 	r, err := open(l.stream)
 	if err != nil {
 		return layer{}, err
 	}
-	return layer{stream: bufio.NewReaderSize(&bounded{kind: kind, r: r, limits: o.limits, packed: o.packed}, headSize)}, nil
+	return layer{stream: o.bound(kind, r)}, nil
 }
+
+// deeper goes one pack deeper.
+func (o *opener) deeper(kind string) error {
+	if o.layers++; o.layers > maxLayers {
+		return refuse(kind, "more than %d packs inside each other; send the file packed once", maxLayers)
+	}
+	o.note("packed", kind, "its first bytes")
+	return nil
+}
+
+// bound holds what comes out of the innermost pack to the limits.
+func (o *opener) bound(kind string, r io.Reader) *bufio.Reader {
+	return bufio.NewReaderSize(&bounded{kind: kind, r: r, limits: o.limits, packed: o.packed, out: &o.spent[o.layers]}, headSize)
+}
+
+// spent is how many bytes have come out of the packs of an arrival, by layer:
+// all files of an archive together.
+type spent [maxLayers + 1]int64
 
 // A bounded reader holds what comes out of a pack to the limits.
 type bounded struct {
@@ -86,7 +128,7 @@ type bounded struct {
 	r      io.Reader
 	limits Limits
 	packed int64 // the arrival's bytes
-	out    int64
+	out    *int64
 	err    error
 }
 
@@ -95,12 +137,12 @@ func (b *bounded) Read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	n, err := b.r.Read(p)
-	b.out += int64(n)
+	*b.out += int64(n)
 	switch {
-	case b.out > b.limits.Unpacked:
+	case *b.out > b.limits.Unpacked:
 		n = 0
 		b.err = refuse(b.kind, "unpacks to more than %d bytes, the limit", b.limits.Unpacked)
-	case b.out > b.limits.RatioFrom && b.out/b.packed > b.limits.Ratio:
+	case *b.out > b.limits.RatioFrom && *b.out/b.packed > b.limits.Ratio:
 		n = 0
 		b.err = refuse(b.kind, "unpacks to more than %d times its size: a bomb, or nothing but repetition", b.limits.Ratio)
 	case err == io.EOF:

@@ -2,7 +2,6 @@ package formats
 
 import (
 	"archive/zip"
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -107,9 +106,9 @@ func (z *zipFile) hasFolder(prefix string) bool {
 	return false
 }
 
-// only opens the one file that the archive holds. Folders, and what file
-// managers leave behind, do not count.
-func (z *zipFile) only(*bufio.Reader) (io.Reader, error) {
+// members are the files that the archive holds, at least one. Folders, and what
+// file managers leave behind, do not count.
+func (z *zipFile) members() ([]*zip.File, error) {
 	switch {
 	case z.has("[Content_Types].xml") && z.hasFolder("word/"):
 		return nil, refuse(z.o.wanted(), "the file is a Word document; ask the sender for CSV or .xlsx")
@@ -119,19 +118,20 @@ func (z *zipFile) only(*bufio.Reader) (io.Reader, error) {
 	var members []*zip.File
 	for _, f := range z.files {
 		name := memberName(f)
-		if strings.HasSuffix(name, "/") || strings.HasPrefix(name, "__MACOSX/") || path.Base(name) == ".DS_Store" {
+		if strings.HasSuffix(name, "/") || left(name) {
 			continue
 		}
 		members = append(members, f)
 	}
-	switch len(members) {
-	case 0:
+	if len(members) == 0 {
 		return nil, refuse("zip", "the archive holds no file")
-	case 1:
-	default:
-		return nil, refuse("zip", "the archive holds %d files (%s); an archive with exactly one is read", len(members), list(members))
 	}
-	f := members[0]
+	return members, nil
+}
+
+// member opens a file of an archive and takes its name for that of what is
+// read.
+func (o *opener) member(archive string, f *zip.File) (io.Reader, error) {
 	if f.Flags&1 != 0 {
 		return nil, refuse("zip", "%s in the archive is encrypted; send it without a password", quoted(memberName(f)))
 	}
@@ -142,12 +142,13 @@ func (z *zipFile) only(*bufio.Reader) (io.Reader, error) {
 	if err != nil {
 		return nil, &ingest.ReadError{Format: "zip", Reason: "the archive is damaged: " + quoted(memberName(f)) + " cannot be opened", Err: err}
 	}
-	z.o.closers = append(z.o.closers, r)
-	z.o.note("member", memberName(f), "the only file in the archive")
+	o.closers = append(o.closers, closeFunc(func() {
+		_ = r.Close() // says again what reading said
+	}))
 	if name := path.Base(memberName(f)); path.Ext(name) != "" {
-		z.o.name = name
+		o.name = name
 	} else {
-		z.o.name = unpackedName(z.o.name)
+		o.name = unpackedName(archive)
 	}
 	return zipMember{r}, nil
 }
