@@ -179,6 +179,9 @@ func (s *survey) record() (path, string) {
 	if s.chain[0].count == 0 && !s.speaks {
 		return path{s.chain[0].name, "*"}, "the root element has no child"
 	}
+	if len(s.chain) == s.maxDepth && s.maxDepth > 1 {
+		return path{s.chain[0].name, s.chain[1].name}, "the root's first child, which is nested too deep to be looked into"
+	}
 	n := 0
 	for s.chain[n].count == 1 && n+1 < len(s.chain) && (s.chain[n+1].count > 0 || s.chain[n+1].attrs) {
 		n++

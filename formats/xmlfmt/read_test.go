@@ -350,6 +350,7 @@ func TestDetection(t *testing.T) {
 		"prefixes":                      {`<p:a xmlns:p="urn:p"><p:b/><p:b/></p:a>`, "p:a/p:b", 2},
 		"things around":                 {`<?xml version="1.0"?><!DOCTYPE a><!-- <b/><b/> --><a><![CDATA[<c/><c/>]]><?x <d/><d/>?><b x="&lt;"/></a>`, "a/b", 1},
 		"one record of attributes":      {`<a><b x="1"/></a>`, "a/b", 1},
+		"a first record too deep":       {`<a><b>` + strings.Repeat("<c>", 100) + strings.Repeat("</c>", 100) + `</b><b/></a>`, "a/b", 2},
 		"chain":                         {`<a><b><c><d/></c></b></a>`, "a/b/c", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
