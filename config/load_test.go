@@ -125,7 +125,6 @@ func TestContractExample(t *testing.T) {
 	want := []string{
 
 		"type", "required", "expr", "value", "where", "schema",
-		
 	}
 	if !slices.Equal(later, want) {
 		t.Errorf("unsupported:\n%q, want\n%q", later, want)
