@@ -287,3 +287,28 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("%v allocations a chunk of %d records", n, len(c.Records))
 	}
 }
+
+// TestManyEscapes would take minutes, were the closing quote looked for anew
+// behind each escape.
+func TestManyEscapes(t *testing.T) {
+	text := "a\n\"" + strings.Repeat(`\x`, 1<<20) + "\"\n1\n"
+	r, err := New(strings.NewReader(text), Options{Escape: `\`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c ingest.Chunk
+	n := 0
+	for {
+		err := r.Read(t.Context(), &c)
+		if err == io.EOF {
+			break
+		}
+		if err != nil || len(c.Faults) > 0 {
+			t.Fatal(err, c.Faults)
+		}
+		n += len(c.Records)
+	}
+	if n != 2 {
+		t.Errorf("%d records, want 2", n)
+	}
+}

@@ -278,8 +278,11 @@ func (r *reader) cell(c *ingest.Chunk, out *row, start int, cell []byte) {
 // closing finds the quote that closes the one at open. whole is false where n
 // comes first and more may follow; end is -1 where nothing follows.
 func (r *reader) closing(open, n int, final bool) (end int, escaped, whole bool) {
+	k := -1
 	for i := open + 1; ; {
-		k := seek(r.data[:n], i, r.quote)
+		if k < i { // looked for once, however many escapes stand before it
+			k = seek(r.data[:n], i, r.quote)
+		}
 		if r.escaping {
 			if e := seek(r.data[:k], i, r.escape); e < k {
 				skip := r.escapeLen(e+1, n, final)
