@@ -320,8 +320,10 @@ func (o *opener) openText(raw *bufio.Reader) (ingest.Reader, error) {
 	}
 	opt := o.spec.CSV
 	opt.Encoding = o.text.name
-	if o.auto() {
-		o.detectDialect(&opt, head)
+	if !o.auto() {
+		o.skipSep(&opt, head)
+	} else if err := o.detectDialect(&opt, head); err != nil {
+		return nil, err
 	}
 	return o.reader(csvfmt.New(text, opt))
 }

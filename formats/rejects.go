@@ -2,6 +2,7 @@ package formats
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"encoding/xml"
@@ -103,22 +104,10 @@ func cellsOf(s Spec, d ingest.Details) splitter {
 	return c
 }
 
-// fragmentOptions is the dialect in which an arrival was read, for rows by
-// themselves.
+// fragmentOptions is Dialect with its delimiter spelt out.
 func fragmentOptions(s Spec, d ingest.Details) csvfmt.Options {
-	o := s.CSV
-	o.NoHeader, o.Header, o.Columns = true, 0, d.Header
-	o.SkipRows, o.SkipFooter, o.Comment = 0, 0, ""
-	if o.Delimiter == "" {
-		for _, n := range d.Notes {
-			if n.What == "delimiter" {
-				o.Delimiter = n.Value
-			}
-		}
-	}
-	if o.Delimiter == "" {
-		o.Delimiter = ","
-	}
+	o := Dialect(s.CSV, d)
+	o.Delimiter = cmp.Or(o.Delimiter, ",")
 	return o
 }
 

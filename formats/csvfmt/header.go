@@ -43,9 +43,9 @@ func (r *reader) start(ctx context.Context, c *ingest.Chunk) error {
 	}
 	if len(rows) > 0 {
 		names := joined(rows)
-		if r.fixed {
+		if r.fixed && !(len(names) <= len(r.names) && slices.Equal(names, r.names[:len(names)])) {
 			r.note("columns", strconv.Itoa(len(r.names)), fmt.Sprintf("named by the config; the header row reads %q", names))
-		} else {
+		} else if !r.fixed {
 			r.setNames(names)
 		}
 	}
