@@ -41,6 +41,13 @@ type TimelineEvent struct {
 	What string    `json:"what"` // "found", "begun", "held", "released", "batch 3: 503, due again", "ended", "put away", …
 }
 
+// A Form is how an arrival was read.
+type Form struct {
+	Arrival int64
+	Name    string
+	Details Details
+}
+
 // ArrivalDetail is all that the ledger knows of one arrival.
 type ArrivalDetail struct {
 	Arrival
@@ -49,6 +56,7 @@ type ArrivalDetail struct {
 	// Of an event: its records in the bundle, whose batches they are in.
 	First, Last int64
 	Receipt     *Receipt // nil where there is none
+	Read        Details  // how it was read, once it ended
 }
 
 // A Letter is a dead letter.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"ingestd/ingest"
@@ -132,6 +133,12 @@ func (a *app) printArrival(d *admin.ArrivalDetail) error {
 			line("receipt", "due")
 		default:
 			line("receipt", printable(r.Name))
+		}
+	}
+	line("read as", strings.TrimSpace(d.Format+" "+d.Encoding))
+	for _, n := range d.Notes {
+		if n.What == "differs" {
+			line("differs", printable(n.Value+": "+n.Why))
 		}
 	}
 	line("records", fmt.Sprintf("%d = %d delivered + %d duplicate + %d filtered + %d dead", d.Records, d.Delivered, d.Duplicate, d.Filtered, d.Dead))

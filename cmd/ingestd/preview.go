@@ -136,7 +136,7 @@ func (a *app) preview(ctx context.Context, p *daemon.Preview, explain, asJSON bo
 		return err
 	}
 	if explain {
-		a.explain(sum)
+		a.explain(sum, p.Pipeline == nil || p.Pipeline.Format.Type == "auto")
 	}
 	if sum.Status != "ok" {
 		if asJSON {
@@ -148,8 +148,8 @@ func (a *app) preview(ctx context.Context, p *daemon.Preview, explain, asJSON bo
 }
 
 // explain says what was detected, on standard error: standard output is the
-// records.
-func (a *app) explain(s *daemon.PreviewSummary) {
+// records. pinned adds the config line that pins it.
+func (a *app) explain(s *daemon.PreviewSummary, pinned bool) {
 	t := newTable()
 	t.ResetHeaders()
 	line := func(what, value, why string) {
@@ -175,4 +175,7 @@ func (a *app) explain(s *daemon.PreviewSummary) {
 		line("filtered", thousands(s.Filtered), "")
 	}
 	fmt.Fprintln(a.err, t.Render())
+	if pin := s.Pin(); pin != "" && pinned {
+		fmt.Fprintf(a.err, "\nto read files so whatever they look like:\n    %s\n", printable(pin))
+	}
 }

@@ -45,6 +45,16 @@ type ArrivalDetail struct {
 	Batches  []Batch                `json:"batches"`
 	Timeline []ingest.TimelineEvent `json:"timeline"`
 	Receipt  *Receipt               `json:"receipt,omitempty"`
+	Format   string                 `json:"format,omitempty"` // how it was read, once it ended
+	Encoding string                 `json:"encoding,omitempty"`
+	Notes    []Note                 `json:"notes,omitempty"` // what was found on it, and why
+}
+
+// Note is one thing that was found out about an arrival, and why.
+type Note struct {
+	What  string `json:"what"`
+	Value string `json:"value"`
+	Why   string `json:"why"`
 }
 
 // Receipt is the report on an arrival for its partner.
@@ -280,6 +290,10 @@ func viewDetail(d *ingest.ArrivalDetail) *ArrivalDetail {
 		if r.Name != "" {
 			v.Receipt.Name = text(r.Name) + ".receipt.json"
 		}
+	}
+	v.Format, v.Encoding = d.Read.Format, d.Read.Encoding
+	for _, n := range d.Read.Notes {
+		v.Notes = append(v.Notes, Note{What: n.What, Value: text(n.Value), Why: text(n.Why)})
 	}
 	if v.Timeline == nil {
 		v.Timeline = []ingest.TimelineEvent{}

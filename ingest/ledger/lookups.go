@@ -319,6 +319,29 @@ func (l *Ledger) Details(ctx context.Context, id int64) (d ingest.Details, err e
 	return d, nil
 }
 
+// Forms says how a pipeline's last arrivals that are done were read, the newest
+// first, at most most of them.
+func (l *Ledger) Forms(ctx context.Context, pipeline string, most int) (out []ingest.Form, err error) {
+	err = l.scan(ctx, `SELECT id, name, details FROM arrivals WHERE pipeline = ? AND state = 'done' AND details IS NOT NULL
+		AND records > 0 AND replay_of IS NULL ORDER BY found_at DESC, id DESC LIMIT ?`, func(r *sql.Rows) error {
+		var (
+			f       ingest.Form
+			name    []byte
+			details string
+		)
+		if err := r.Scan(&f.Arrival, &name, &details); err != nil {
+			return err
+		}
+		f.Name = string(name)
+		if err := json.Unmarshal([]byte(details), &f.Details); err != nil {
+			return fmt.Errorf("read details of arrival %d: %w", f.Arrival, err)
+		}
+		out = append(out, f)
+		return nil
+	}, pipeline, most)
+	return out, err
+}
+
 // OpenClaims returns an arrival's claims that are not settled, rising.
 func (l *Ledger) OpenClaims(id int64) []*ingest.OpenClaim {
 	l.mu.Lock()

@@ -133,6 +133,9 @@ func (l *Ledger) Arrival(ctx context.Context, id int64) (*ingest.ArrivalDetail, 
 	if d.Receipt, err = l.Receipt(ctx, id); err != nil {
 		return nil, err
 	}
+	if d.Read, err = l.Details(ctx, id); err != nil {
+		return nil, err
+	}
 	note := func(at time.Time, what string) {
 		if !at.IsZero() {
 			d.Timeline = append(d.Timeline, ingest.TimelineEvent{At: at, What: what})

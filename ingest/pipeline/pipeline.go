@@ -97,6 +97,9 @@ type Replayer interface {
 	Replays(ctx context.Context, pipeline string) (map[int64][]*ingest.OpenClaim, error)
 	GivenUp(ctx context.Context, batch int64) (*ingest.Batch, []ingest.Letter, error)
 	Details(ctx context.Context, arrival int64) (ingest.Details, error)
+	// Forms are how a pipeline's last arrivals that are done were read, the
+	// newest first.
+	Forms(ctx context.Context, pipeline string, most int) ([]ingest.Form, error)
 	// Peek fills in what Judge would say, and changes nothing.
 	Peek(scope string, recs []ingest.Judged)
 }
@@ -156,6 +159,8 @@ type Engine struct {
 	hard context.Context // ends when requests in flight must stop
 	kill context.CancelFunc
 	soft context.Context // ends when nothing more is to begin
+
+	forms forms // of the arrivals before
 
 	deciding  sync.Mutex // one release or rejection at a time
 	reporting sync.Mutex // one receipt at a time

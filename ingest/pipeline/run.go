@@ -356,6 +356,16 @@ func (r *run) finish(readErr error) error {
 	if readErr == nil && counts.Records == 0 {
 		end.Error = "it holds no records"
 	}
+	if readErr == nil && counts.Records > 0 {
+		notes, err := e.differs(r.ctx, &r.a, r.details)
+		if err != nil {
+			return brokenOff{err}
+		}
+		for _, n := range notes {
+			e.log.Warn("the file is of another form than the one before it", "arrival", r.a.ID, "name", r.a.Name, "found", n.Value, "before", n.Why)
+		}
+		end.Details.Notes = append(slices.Clip(end.Details.Notes), notes...)
+	}
 	return e.end(ctx, &r.a, end)
 }
 

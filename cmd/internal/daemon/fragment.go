@@ -24,17 +24,7 @@ func (r reading) fragment(ctx context.Context, d ingest.Details, raw []byte) (in
 	in := bytes.NewReader(raw)
 	switch d.Format {
 	case formats.CSV:
-		o := r.spec.CSV
-		o.NoHeader, o.Header, o.Columns = true, 0, d.Header
-		o.SkipRows, o.SkipFooter, o.Comment = 0, 0, ""
-		if o.Delimiter == "" {
-			for _, n := range d.Notes {
-				if n.What == "delimiter" {
-					o.Delimiter = n.Value
-				}
-			}
-		}
-		return csvfmt.New(in, o)
+		return csvfmt.New(in, formats.Dialect(r.spec.CSV, d))
 	case formats.JSON:
 		o := r.spec.JSON
 		o.Records = ""
