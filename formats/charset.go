@@ -35,6 +35,9 @@ type codec struct {
 	ascii bool   // bytes below 0x80 mean ASCII wherever a character begins
 	multi bool   // characters may take several bytes
 	open  func(io.Reader) io.Reader
+	// encode is a character's bytes, nil where it has none; only of those with
+	// characters of several bytes.
+	encode func(r rune) []byte
 }
 
 const (
@@ -122,6 +125,13 @@ func codecOf(name string, e encoding.Encoding) codec {
 		// These switch with escape sequences made of ASCII.
 		ascii: name != "iso-2022-jp" && name != "hz-gb-2312",
 		open:  func(r io.Reader) io.Reader { return &honest{src: e.NewDecoder().Reader(r)} },
+		encode: func(r rune) []byte {
+			b, err := e.NewEncoder().Bytes([]byte(string(r)))
+			if err != nil {
+				return nil
+			}
+			return b
+		},
 	}
 }
 
@@ -196,6 +206,16 @@ func (o *opener) decode(raw *bufio.Reader, head []byte) (*bufio.Reader, error) {
 	switch {
 	case o.spec.Type == JSON || o.auto() && isJSON(head):
 		return use(codec{name: utf8Name}, "JSON is UTF-8")
+	case configured.name == "" && o.spec.Guess:
+		c, why, sure := guessEncoding(head, len(head) == headSize)
+		if sure {
+			o.note("guess", c.name, "a run does not guess; set `encoding: "+c.name+"`")
+			return use(c, why)
+		}
+		if why != "" {
+			o.note("guess", "none", why+"; set `encoding`")
+		}
+		return use(codec{name: utf8Name}, "no other encoding is configured")
 	case configured.name == "" || configured.name == utf8Name:
 		return use(codec{name: utf8Name}, "no other encoding is configured")
 	case !configured.ascii:

@@ -59,6 +59,7 @@ func Types() []string { return []string{Auto, CSV, JSON, XML, XLSX, Raw, Fixed} 
 type Spec struct {
 	Type     string // one of Types; "" = auto
 	Encoding string // of CSV that is no UTF-8 and has no byte order mark: an IANA or WHATWG name; "" = UTF-8 only
+	Guess    bool   // whether CSV that is no UTF-8 may be read in the encoding that it seems to be in; for a person who looks at it
 	CSV      csvfmt.Options
 	JSON     jsonfmt.Options
 	XML      xmlfmt.Options

@@ -95,7 +95,7 @@ func (p *Preview) Run(ctx context.Context, emit func(PreviewItem) error) (*Previ
 		return nil, fmt.Errorf("%s is no regular file", p.Path)
 	}
 	p.size = fi.Size()
-	spec, record := reading{formats.Spec{Type: formats.Auto}}, config.Record{BadLimit: 100}
+	spec, record := reading{formats.Spec{Type: formats.Auto, Guess: true}}, config.Record{BadLimit: 100}
 	if p.Pipeline != nil {
 		record = p.Pipeline.Record
 		if spec, err = formatSpec(p.Pipeline); err != nil {
