@@ -84,3 +84,15 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDetect is what the dialect of one file costs, whatever its size.
+func BenchmarkDetect(b *testing.B) {
+	head := benchFile(300, true)[:32<<10]
+	b.SetBytes(int64(len(head)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if f := Detect(head, true, Options{}); f.Options.Delimiter != "," || f.Doubt != "" {
+			b.Fatal(f)
+		}
+	}
+}
