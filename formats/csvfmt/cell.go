@@ -35,9 +35,18 @@ func lookOf(cell []byte) look {
 		}
 		return looksText
 	}
-	switch string(bytes.ToLower(c)) {
-	case "null", "nil", "none", "na", "n/a", "#n/a", "nan", "-", "--", "\\n", "?", ".":
-		return looksEmpty
+	if len(c) <= 4 {
+		var low [4]byte
+		for i, b := range c {
+			if b >= 'A' && b <= 'Z' {
+				b |= 0x20
+			}
+			low[i] = b
+		}
+		switch string(low[:len(c)]) {
+		case "null", "nil", "none", "na", "n/a", "#n/a", "nan", "-", "--", "\\n", "?", ".":
+			return looksEmpty
+		}
 	}
 	if isNumber(c) {
 		return looksNumber
@@ -223,11 +232,17 @@ func isClock(c []byte) bool {
 	if len(c) > 1 && (c[0] == '.' || c[0] == ',') {
 		c = bytes.TrimLeft(c[1:], "0123456789")
 	}
-	switch rest := string(bytes.ToLower(bytes.TrimSpace(c))); {
-	case rest == "", rest == "z", rest == "am", rest == "pm", rest == "utc", rest == "gmt":
+	c = bytes.TrimSpace(c)
+	if len(c) == 0 {
 		return true
-	case rest[0] == '+' || rest[0] == '-':
-		return len(bytes.Trim([]byte(rest[1:]), "0123456789:")) == 0
+	}
+	if c[0] == '+' || c[0] == '-' {
+		return len(bytes.Trim(c[1:], "0123456789:")) == 0
+	}
+	for _, word := range []string{"z", "am", "pm", "a.m.", "p.m.", "utc", "gmt"} {
+		if len(c) == len(word) && bytes.EqualFold(c, []byte(word)) {
+			return true
+		}
 	}
 	return false
 }

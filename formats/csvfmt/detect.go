@@ -42,7 +42,7 @@ const NoneValue = "none"
 
 // How much of the head is looked at, in rows.
 const (
-	scoredRows = 200
+	scoredRows = 150
 	laidRows   = 2000
 )
 
@@ -140,6 +140,9 @@ func (f *finder) delimiter() {
 	}
 	var best, rival trial
 	for _, d := range delims {
+		if best.plain() && !usual(d) && !related(d, best.o.Delimiter) {
+			continue
+		}
 		t := f.tryDelimiter(d)
 		if t.width < 2 && !fixed {
 			continue
@@ -216,7 +219,7 @@ func (f *finder) delimiters() []string {
 	}
 	// Runs of punctuation that stand in nearly every line: `||`, `::`, `|~|`.
 	const enough = 50
-	count, lines := map[string]int{}, 0
+	count, in, lines := map[string]int{}, map[string]bool{}, 0
 	for line := range bytes.Lines(f.head) {
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
@@ -225,7 +228,7 @@ func (f *finder) delimiters() []string {
 			lines = enough
 			break
 		}
-		in := map[string]bool{}
+		clear(in)
 		for i := 0; i < len(line); {
 			j := i
 			for j < len(line) && strings.IndexByte("|~^:;,#@$%&*+=<>/!- \t", line[j]) >= 0 {
@@ -262,6 +265,14 @@ type trial struct {
 	badQuoted int // of the dialect with quotes, where this one has none
 }
 
+// plain reports whether a dialect leaves nothing to ask.
+func (t trial) plain() bool {
+	return t.width > 2 && t.even == t.rows && t.rows > 2 && t.clean > 0.8
+}
+
+// usual reports whether a delimiter is always tried.
+func usual(d string) bool { return d == "," || d == ";" || d == "\t" || d == "|" }
+
 // beats reports whether t explains the text better. Of two delimiters of which
 // one holds the other the shorter one makes more cells out of the same text,
 // which is no merit.
@@ -284,7 +295,7 @@ func (f *finder) tryDelimiter(d string) trial {
 	if f.given.Quote != "" || f.given.NoQuote {
 		return best
 	}
-	head := string(f.head)
+	holds := func(s string) bool { return bytes.Contains(f.head, []byte(s)) }
 	better := func(o Options, factor float64) {
 		if t := f.try(o); t.rows > 0 && t.score*factor > best.score {
 			t.score, t.clean = t.score*factor, t.clean*factor
@@ -293,21 +304,21 @@ func (f *finder) tryDelimiter(d string) trial {
 		}
 	}
 	plain := best
-	if f.given.Escape == "" && strings.Contains(head, `\"`) {
+	if f.given.Escape == "" && holds(`\"`) {
 		e := o
 		e.Escape = `\`
 		better(e, 0.99)
 	}
-	if strings.Contains(head, d+"'") || strings.Contains(head, "'"+d) {
+	if holds(d+"'") || holds("'"+d) {
 		q := o
 		q.Quote = "'"
 		better(q, 0.99)
-		if f.given.Escape == "" && strings.Contains(head, `\'`) {
+		if f.given.Escape == "" && holds(`\'`) {
 			q.Escape = `\`
 			better(q, 0.98)
 		}
 	}
-	if !o.Trim && (strings.Contains(head, d+` "`) || strings.Contains(head, `" `+d)) {
+	if !o.Trim && (holds(d+` "`) || holds(`" `+d)) {
 		b := o
 		b.Trim = true
 		better(b, 0.95)
@@ -430,7 +441,10 @@ func (f *finder) sample(o Options, most int) []sampleRow {
 		}
 		r.pos, r.line = e+r.eol(e), r.line+1
 	}
-	var rows []sampleRow
+	var (
+		rows  []sampleRow
+		cells [][]byte
+	)
 	for len(rows) < most {
 		before := r.line
 		if r.skipBlank() != took {
@@ -442,10 +456,14 @@ func (f *finder) sample(o Options, most int) []sampleRow {
 		}
 		row := sampleRow{line: r.line, gap: r.line > before && len(rows) > 0, raw: r.data[r.pos:out.end]}
 		row.bad = out.reason != "" || out.wide >= 0
-		row.cells = make([][]byte, len(c.Fields))
-		for i, field := range c.Fields {
-			row.cells[i] = field.Raw
+		n := len(c.Fields)
+		if cap(cells)-len(cells) < n {
+			cells = make([][]byte, 0, max(1024, n))
 		}
+		for _, field := range c.Fields {
+			cells = append(cells, field.Raw)
+		}
+		row.cells = cells[len(cells)-n : len(cells) : len(cells)]
 		if r.quoting {
 			row.quoted = bytes.IndexByte(row.raw, r.quote) >= 0
 		}
