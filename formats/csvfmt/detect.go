@@ -35,6 +35,7 @@ const (
 	NoteTables  = "tables"
 	NoteTotal   = "total"
 	NoteDecimal = "decimal"
+	NoteRagged  = "ragged"
 )
 
 // NoneValue is the value of NoteQuote where there is no quote.
@@ -217,33 +218,38 @@ func (f *finder) delimiters() []string {
 			out = append(out, d)
 		}
 	}
-	// Runs of punctuation that stand in nearly every line: `||`, `::`, `|~|`.
-	const enough = 50
-	count, in, lines := map[string]int{}, map[string]bool{}, 0
+	// Runs of punctuation that nearly every line holds: `||`, `::`, `|~|`.
+	const lines, most = 50, 64
+	var (
+		seen  [][]byte
+		count = map[string]int{}
+	)
 	for line := range bytes.Lines(f.head) {
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		if lines++; lines > enough {
-			lines = enough
+		if seen = append(seen, line); len(seen) == lines {
 			break
 		}
-		clear(in)
 		for i := 0; i < len(line); {
 			j := i
 			for j < len(line) && strings.IndexByte("|~^:;,#@$%&*+=<>/!- \t", line[j]) >= 0 {
 				j++
 			}
-			if run := string(line[i:j]); len(run) >= 2 && len(run) <= 4 && strings.Trim(run, " \t-,;") != "" && !in[run] && len(in) < 32 {
-				in[run] = true
-				count[run]++
+			if run := line[i:j]; len(run) >= 2 && len(run) <= 4 && len(bytes.Trim(run, " \t-,;")) > 0 && len(count) < most {
+				count[string(run)] = 0
 			}
 			i = max(j, i+1)
 		}
 	}
 	var runs []string
-	for run, n := range count {
-		if 10*n >= 8*lines && !slices.Contains(out, run) {
+	for run := range count {
+		for _, line := range seen {
+			if bytes.Contains(line, []byte(run)) {
+				count[run]++
+			}
+		}
+		if 10*count[run] >= 8*len(seen) && !slices.Contains(out, run) {
 			runs = append(runs, run)
 		}
 	}
@@ -323,7 +329,9 @@ func (f *finder) tryDelimiter(d string) trial {
 		b.Trim = true
 		better(b, 0.95)
 	}
-	if plain.bad > 0 && !related(d, `"`) {
+	// One stray quote is a bad row. That quotes mean nothing takes more, and no
+	// row in which they do.
+	if plain.bad > 2 && plain.quoted == plain.bad && !related(d, `"`) {
 		n := o
 		n.NoQuote = true
 		better(n, 0.8)

@@ -71,6 +71,7 @@ func TestDetect(t *testing.T) {
 		{"comma blank", strings.ReplaceAll(head, ",", ", ") + rowsOf(9, "01/0%/2018, 07:11, %, PID%4, 3.%5, Toys, \"a, b\", https://x.example/%, fine\n"), "delimiter=, "},
 		{"comma, sometimes blank", "id, name, note\n" + rowsOf(9, "%, \"a, b\",c\n"), "trim=true"},
 		{"two pipes", "id||name||price\n" + rowsOf(9, "%||Mill | Co||%.50\n"), "delimiter=||"},
+		{"two pipes and empty cells", "id||name||note\n1||a|b||\"x||y\"\n2||||\n3||\"q\"\"q\"||x\n", "delimiter=||"},
 		{"two colons", "id::name::time\n" + rowsOf(9, "%::Mill::1%:30\n"), "delimiter=::"},
 		{"tilde", "id~name~price\n" + rowsOf(9, "%~Mill, Ann~%.50\n"), "delimiter=~"},
 		{"pipe tilde pipe", "id|~|name|~|price\n" + rowsOf(9, "%|~|Mill|~|%.50\n"), "delimiter=|~|"},
@@ -79,6 +80,7 @@ func TestDetect(t *testing.T) {
 		{"apostrophes are no quotes", "id,name\n" + rowsOf(9, "%,O'Hara's\n"), ""},
 		{"backslash", head + strings.ReplaceAll(rowsOf(9, row), `""`, `\"`), `escape=\`},
 		{"inches", "id,size,n\n" + rowsOf(9, "%,5\" x 7\",3\n"), "quote=none"},
+		{"one stray quote", "id,size,n\n" + rowsOf(9, "%,x,3\n") + "1,5\" x,3\n", ""},
 		{"preamble", "Report of the week\nmade by Ann, Bob\n\n" + head + rowsOf(9, row), "skip=3"},
 		{"preamble with quotes", "Report \"weekly\"\n" + head + rowsOf(9, row), "skip=1"},
 		{"preamble, no header", "Report of the week\n" + rowsOf(9, row), "header=false skip=1"},
@@ -157,6 +159,7 @@ func TestDetectRemarks(t *testing.T) {
 		{"decimal comma", "a;b\n1,5;2,5\n", NoteDecimal, ","},
 		{"total", "item,n,price\nx,1,2.5\ny,2,3.5\nTotal,3,6.0\n", NoteTotal, `"Total,3,6.0"`},
 		{"narrow end", "item,n,price\nx,1,2.5\ny,2,3.5\n\n2 rows\n", NoteTotal, `"2 rows"`},
+		{"short rows", "id,n,x,y\n" + rowsOf(9, "%,1\n") + "1,2,3,4\n", NoteRagged, "4"},
 		{"second table of other width", "id,n,x\n" + rowsOf(5, "%,1,2\n") + "\na,b\n1,2\n3,4\n", NoteTables, "2"},
 		{"second table of the same width", "id,n\n" + rowsOf(5, "%,1\n") + "\nkey,sum\n1,2\n3,4\n", NoteTables, "2"},
 	} {

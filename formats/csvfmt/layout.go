@@ -26,6 +26,10 @@ func (f *finder) layOut() {
 		}
 	}
 	f.header(rows, width)
+	if w := len(rows[0].cells); !rows[0].bad && w > width && width > 1 {
+		f.note(NoteRagged, strconv.Itoa(w), "the first row has %d cells and most others have %d; `ragged: pad` fills them up with empty cells", w, width)
+		width = w
+	}
 	f.remarks(rows, width)
 }
 
@@ -421,7 +425,8 @@ func (f *finder) tables(rows []sampleRow, width int) {
 		if r.bad || next.bad || len(r.cells) < 2 {
 			continue
 		}
-		other := len(r.cells) != width && len(next.cells) == len(r.cells) && (i+2 == len(rows) || len(rows[i+2].cells) == len(r.cells))
+		fits := func(r sampleRow) bool { return !r.bad && len(r.cells) == width }
+		other := len(r.cells) != width && (r.gap || !slices.ContainsFunc(rows[i:], fits) && slices.ContainsFunc(rows[1:i], fits)) && len(next.cells) == len(r.cells) && (i+2 == len(rows) || len(rows[i+2].cells) == len(r.cells))
 		again := !f.found.Options.NoHeader && bytes.Equal(r.raw, rows[0].raw)
 		if !again && r.gap && len(r.cells) == width && hasNames(r) && hasStrict(next, rows[1:i], width) && !hasStrict(r, rows[1:i], width) {
 			again = true
