@@ -45,11 +45,27 @@ func TestGuess(t *testing.T) {
 		norwegian = "id,navn\n1,Bjørn Ødegård\n2,Kjære Åse\n3,Sørum på Øya\n"
 	)
 	for _, c := range []struct{ encoding, text string }{
-		{"windows-1252", german}, {"ibm850", german}, {"macintosh", german}, {"windows-1252", french}, {"ibm850", french},
-		{"windows-1252", spanish}, {"windows-1252", norwegian},
-		{"windows-1250", polish}, {"iso-8859-2", polish}, {"ibm852", polish}, {"windows-1250", czech},
-		{"windows-1251", russian}, {"koi8-r", russian}, {"ibm866", russian}, {"iso-8859-5", russian}, {"windows-1253", greek},
-		{"shift_jis", japanese}, {"euc-jp", japanese}, {"gb18030", chinese}, {"big5", trad}, {"euc-kr", korean},
+		{"windows-1252", german},
+		{"ibm850", german},
+		{"macintosh", german},
+		{"windows-1252", french},
+		{"ibm850", french},
+		{"windows-1252", spanish},
+		{"windows-1252", norwegian},
+		{"windows-1250", polish},
+		{"iso-8859-2", polish},
+		{"ibm852", polish},
+		{"windows-1250", czech},
+		{"windows-1251", russian},
+		{"koi8-r", russian},
+		{"ibm866", russian},
+		{"iso-8859-5", russian},
+		{"windows-1253", greek},
+		{"shift_jis", japanese},
+		{"euc-jp", japanese},
+		{"gb18030", chinese},
+		{"big5", trad},
+		{"euc-kr", korean},
 	} {
 		t.Run(c.encoding+" "+c.text[:6], func(t *testing.T) {
 			data := encoded(t, c.encoding, c.text)

@@ -77,8 +77,12 @@ func (d *Daemon) formOf(ctx context.Context, f ingest.LetterFilter) (spec format
 
 // alike reports whether records of two files can stand in one.
 func alike(a, b ingest.Details) bool {
-	return a.Format == b.Format && slices.Equal(a.Header, b.Header) && noted(a, "delimiter") == noted(b, "delimiter") &&
-		noted(a, "record") == noted(b, "record") && cmp.Or(a.Encoding, "utf-8") == cmp.Or(b.Encoding, "utf-8")
+	for _, what := range []string{"delimiter", "quote", "escape", "trim", "record"} {
+		if noted(a, what) != noted(b, what) {
+			return false
+		}
+	}
+	return a.Format == b.Format && slices.Equal(a.Header, b.Header) && cmp.Or(a.Encoding, "utf-8") == cmp.Or(b.Encoding, "utf-8")
 }
 
 // noted is what was detected of a file.
