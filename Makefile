@@ -37,9 +37,17 @@ lint: ## gofmt, gofumpt, go vet, staticcheck, pinned versions
 bench: ## every Go benchmark once; docs/bench has the one from file to target
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: deb
+deb: ## Debian packages for amd64 and arm64 in dist/ (DEB_ARCH)
+	.ci/package/build deb $(DEB_ARCH)
+
+.PHONY: release
+release: ## static tarballs for amd64 and arm64 in dist/, the same bytes from the same commit
+	.ci/package/build release
+
 .PHONY: clean
 clean: ## remove what make made
-	rm -rf bin
+	rm -rf bin dist
 
 .PHONY: help
 help: ## this list
