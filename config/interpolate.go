@@ -10,6 +10,10 @@ import (
 )
 
 // maxFilled bounds the text that all ${…} of a config bring in, in bytes.
+// serviceCredentials is where systemd puts the credentials of our unit, for its
+// user and root to read (systemd.exec(5), CREDENTIALS).
+const serviceCredentials = "/run/credentials/ingestd.service"
+
 const maxFilled = 16 << 20
 
 // A filler fills in ${env:NAME}, ${file:PATH} and ${credential:NAME}.
@@ -88,6 +92,12 @@ func (f *filler) value(inner string) (string, *fillError) {
 		return f.read(path, ref, hint)
 	case "credential":
 		dir := os.Getenv("CREDENTIALS_DIRECTORY")
+		if dir == "" {
+			// A person's command beside the service, as its user or as root.
+			if _, err := os.Stat(serviceCredentials); err == nil {
+				dir = serviceCredentials
+			}
+		}
 		switch {
 		case !filepath.IsLocal(name) || strings.ContainsRune(name, '/'):
 			return "", &fillError{message: ref + " is no name of a credential"}

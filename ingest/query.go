@@ -119,6 +119,8 @@ type Backlog struct {
 	Held        int64
 	Dead        int64 // dead letters
 	LastArrival time.Time
+	LastName    string // of the newest arrival, and how it stands
+	LastState   State
 	LastError   string // of the newest held or failed arrival
 	Receipts    int64  // reports on arrivals that are to be written
 	NoReceipt   string // why the oldest of them could not be

@@ -14,7 +14,7 @@ import (
 	"path"
 )
 
-//go:embed ingestd.yaml quickstart.yaml sftp.yaml sftp-drop.yaml webhook.yaml systemd in expected alerts
+//go:embed ingestd.yaml quickstart.yaml sftp.yaml sftp-drop.yaml webhook.yaml systemd in expected alerts prometheus
 var files embed.FS
 
 // FS is all of it, by path within this directory.

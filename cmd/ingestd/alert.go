@@ -73,8 +73,3 @@ func (a *app) printTests(list []admin.AlertTest, asJSON bool) error {
 	}
 	return nil
 }
-
-// printAlert shows an open alert on the status screen.
-func (a *app) printAlert(o *admin.OpenAlert) {
-	fmt.Fprintf(a.out, "%s: %s (since %s)\n    %s\n", o.Severity, printable(o.Message), clock(o.Since), printable(o.Action))
-}

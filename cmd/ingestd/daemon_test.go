@@ -434,15 +434,22 @@ func listenNotify(t *testing.T) *notifySocket {
 	return n
 }
 
-// expect waits for the next message, which must begin so.
-func (n *notifySocket) expect(t *testing.T, want string) {
+// expect waits for the next message that is not only about the status; it must
+// begin so.
+func (n *notifySocket) expect(t *testing.T, want string) string {
 	t.Helper()
-	select {
-	case got := <-n.messages:
-		if !strings.HasPrefix(got, want) {
-			t.Fatalf("systemd was told %q, want %q", got, want)
+	for {
+		select {
+		case got := <-n.messages:
+			if strings.HasPrefix(got, "STATUS=") || got == "WATCHDOG=1" {
+				continue
+			}
+			if !strings.HasPrefix(got, want) {
+				t.Fatalf("systemd was told %q, want %q", got, want)
+			}
+			return got
+		case <-time.After(within):
+			t.Fatalf("systemd was not told %s", want)
 		}
-	case <-time.After(within):
-		t.Fatalf("systemd was not told %s", want)
 	}
 }

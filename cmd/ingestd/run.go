@@ -64,9 +64,11 @@ const (
 // written (a full disk, a failed fsync): what the disk holds then is known only
 // by reading it again, as after a crash.
 func (a *app) runAgain(ctx context.Context, cfg *config.Config, log *slog.Logger, hup <-chan os.Signal) error {
-	wait := reopenWait
+	wait, rested := reopenWait, func() {}
+	defer func() { rested() }()
 	for first := true; ; first = false {
 		d, err := a.owner(ctx, cfg, log)
+		rested()
 		if err != nil && (first || daemon.Damaged(err)) {
 			return err
 		}
@@ -81,6 +83,7 @@ func (a *app) runAgain(ctx context.Context, cfg *config.Config, log *slog.Logger
 			}
 		}
 		log.Error("the ledger cannot be written; all waits until it can be opened again", "next_try", wait.String(), "error", err)
+		rested = daemon.Rest(ctx, log, "the ledger cannot be written; all waits until it can be opened again")
 		select {
 		case <-ctx.Done():
 			return nil

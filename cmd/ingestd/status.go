@@ -1,75 +1,128 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"ingestd/ingest/admin"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	var asJSON bool
+	var (
+		asJSON, watch bool
+		every         time.Duration
+	)
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "One screen: pipelines, what waits, rates, errors, sinks' health",
-		Args:  exactly(),
+		Long: `Shows on one screen what needs a person first, then each pipeline with what came
+last, what waits and why, how fast it goes and what it expects next, then the
+sinks. --watch keeps the screen up to date until it is interrupted; where
+nobody looks on, it prints one screen (or object) after the other.`,
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.ask(cmd.Context(), func(c *admin.Client) error {
-				s, err := c.Status(cmd.Context())
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					return admin.Encode(a.out, s)
-				}
-				a.printStatus(s)
-				return nil
-			})
+			show := func(ctx context.Context) error {
+				return a.ask(ctx, func(c *admin.Client) error {
+					s, err := c.Status(ctx)
+					if err != nil {
+						return err
+					}
+					if asJSON {
+						return admin.Encode(a.out, s)
+					}
+					return a.showStatus(s, watch)
+				})
+			}
+			switch {
+			case !watch:
+				return show(cmd.Context())
+			case every < 100*time.Millisecond:
+				return usage("status: --every %s is less than 100ms", every)
+			}
+			return a.watchStatus(cmd.Context(), every, asJSON, show)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as one object")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "keep it up to date")
+	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "with --watch: how often")
 	return cmd
 }
 
-func (a *app) printStatus(s *admin.Status) {
-	if s.Running {
-		since := ""
-		if s.StartedAt != nil {
-			since = fmt.Sprintf(", up since %s (%s)", clock(s.StartedAt), time.Since(*s.StartedAt).Round(time.Second))
+// What a terminal is told (ECMA-48, xterm): its other screen and back, and to
+// clear the rest of a line and of the screen.
+const (
+	otherScreen = "\x1b[?1049h\x1b[?25l"
+	firstScreen = "\x1b[?25h\x1b[?1049l"
+	topLeft     = "\x1b[H"
+	clearLine   = "\x1b[K"
+	clearBelow  = "\x1b[J"
+)
+
+// watchStatus shows again and again until ctx ends. Each time it asks whoever
+// owns the ledger then, so that it never stands in a starting daemon's way.
+func (a *app) watchStatus(ctx context.Context, every time.Duration, asJSON bool, show func(context.Context) error) error {
+	if a.outTerminal && !asJSON {
+		fmt.Fprint(a.out, otherScreen)
+		defer fmt.Fprint(a.out, firstScreen)
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if err := show(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
 		}
-		fmt.Fprintf(a.out, "ingestd %s runs as process %d%s\n", s.Version, s.PID, since)
-	} else {
-		fmt.Fprintf(a.out, "no daemon runs on %s\n", printable(s.StateDir))
-	}
-	if s.DiskLow != "" {
-		fmt.Fprintf(a.out, "paused: the disk is nearly full: %s\n", printable(s.DiskLow))
-	}
-	for i := range s.Alerts {
-		a.printAlert(&s.Alerts[i])
-	}
-	if f := s.SFTPServer; f != nil {
-		fmt.Fprintf(a.out, "sftp server on %s, %s\n", f.Listen, some(int64(f.Connections), "connection"))
-		for _, k := range f.HostKeys {
-			fmt.Fprintf(a.out, "  host key %s\n", k)
+		select {
+		case <-ctx.Done():
+			return nil // a person has seen enough
+		case <-tick.C:
 		}
 	}
-	fmt.Fprintln(a.out)
-	t := newTable("PIPELINE", "STATE", "SINCE", "WAITING", "HELD", "DEAD", "RECORDS/S", "LAST ARRIVAL", "EXPECTED BY", "ERROR")
-	for _, p := range s.Pipelines {
-		rate := ""
-		if p.Rate > 0 {
-			rate = fmt.Sprintf("%.1f", p.Rate)
+}
+
+// showStatus prints the screen; watched on a terminal, in place of the last.
+func (a *app) showStatus(s *admin.Status, watched bool) error {
+	now := time.Now()
+	var b bytes.Buffer
+	writeStatus(&b, s, now)
+	switch {
+	case !watched:
+	case a.outTerminal:
+		width, height, err := term.GetSize(int(os.Stdout.Fd()))
+		if err != nil {
+			width, height = 80, 24
 		}
-		t.AppendRow([]any{p.Name, p.State, clock(p.Since), p.Waiting, p.Held, p.Dead, rate, clock(p.LastArrival), clock(p.ExpectedBy), cut(printable(p.Error), 100)})
+		_, err = a.out.Write(frame(b.String(), width, height))
+		return err
+	default:
+		fmt.Fprintf(&b, "— %s\n\n", now.Format(time.RFC3339))
 	}
-	fmt.Fprintln(a.out, t.Render())
-	fmt.Fprintln(a.out)
-	t = newTable("SINK", "STATE", "SINCE", "NEXT TRY", "ERROR")
-	for _, k := range s.Sinks {
-		// Whole: what to do stands at the end.
-		t.AppendRow([]any{k.Name, k.State, clock(k.Since), clock(k.Next), cut(printable(k.Error), 400)})
+	_, err := a.out.Write(b.Bytes())
+	return err
+}
+
+// frame lays text over the last one: what does not fit is left out, and said.
+func frame(text string, width, height int) []byte {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if left := len(lines) - height; left > 0 && height > 1 {
+		lines = append(lines[:height-1], fmt.Sprintf("… %d lines more: ingestd status", left+1))
 	}
-	fmt.Fprintln(a.out, t.Render())
+	b := []byte(topLeft)
+	for i, l := range lines {
+		b = append(b, cut(l, max(width, 2))...)
+		b = append(b, clearLine...)
+		if i < len(lines)-1 {
+			b = append(b, "\r\n"...)
+		}
+	}
+	return append(b, clearBelow...)
 }

@@ -169,11 +169,14 @@ type PipelineStatus struct {
 	Since       *time.Time `json:"since"`
 	Waiting     int64      `json:"waiting"`
 	LastArrival *time.Time `json:"last_arrival"`
+	LastName    string     `json:"last_name,omitempty"`  // of the last arrival
+	LastState   string     `json:"last_state,omitempty"` // how it stands
 	Error       string     `json:"error"`
 	Rate        float64    `json:"rate"` // records a second, of the last minute
 	Held        int64      `json:"held"`
 	Dead        int64      `json:"dead"`               // dead letters
 	Blocked     bool       `json:"blocked"`            // a sink keeps its records from moving
+	Waits       string     `json:"waits,omitempty"`    // why what waits does not move; "" where it does
 	Receipts    int64      `json:"receipts,omitempty"` // that could not be written and are tried again
 	ExpectedBy  *time.Time `json:"expected_by"`        // the next time by which something should have come; null where nothing is expected
 }

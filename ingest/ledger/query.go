@@ -283,11 +283,13 @@ func (l *Ledger) Backlog(ctx context.Context) ([]ingest.Backlog, error) {
 	err := l.scan(ctx, `WITH RECURSIVE p(name) AS (
 			SELECT min(pipeline) FROM arrivals
 			UNION ALL SELECT (SELECT min(pipeline) FROM arrivals WHERE pipeline > p.name) FROM p WHERE p.name IS NOT NULL)
-		SELECT name, (SELECT max(found_at) FROM arrivals WHERE pipeline = p.name) FROM p WHERE name IS NOT NULL`, func(r *sql.Rows) error {
-		var name string
+		SELECT a.pipeline, a.found_at, a.name, a.state FROM p JOIN arrivals a
+			ON a.id = (SELECT id FROM arrivals WHERE pipeline = p.name ORDER BY found_at DESC, id DESC LIMIT 1)`, func(r *sql.Rows) error {
+		var pipeline, name, state string
 		var last int64
-		err := r.Scan(&name, &last)
-		get(name).LastArrival = time.UnixMicro(last)
+		err := r.Scan(&pipeline, &last, &name, &state)
+		b := get(pipeline)
+		b.LastArrival, b.LastName, b.LastState = time.UnixMicro(last), name, ingest.State(state)
 		return err
 	})
 	if err != nil {

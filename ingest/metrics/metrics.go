@@ -50,6 +50,8 @@ type Metrics struct {
 	sourceUp   *prometheus.GaugeVec
 	sourceErrs *prometheus.CounterVec
 	received   *prometheus.CounterVec
+
+	reloaded, reloadedAt prometheus.Gauge
 }
 
 var _ ingest.Observer = (*Metrics)(nil)
@@ -84,10 +86,18 @@ func New(pipelines, sinks []string) *Metrics {
 	m.sentBytes = m.counter("request_bytes_total", "Body bytes of tries of requests to sinks, before compression.", "pipeline", "sink")
 	m.sourceUp = m.gauge("source_up", "Whether the source can do its work.", "pipeline")
 	m.sourceErrs = m.counter("source_errors_total", "Times that a source could not do its work.", "pipeline")
+	m.reloaded = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "config_last_reload_successful", Help: "Whether the config that was read last was taken over.",
+	})
+	m.reloadedAt = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "config_last_reload_success_timestamp_seconds", Help: "When a config was taken over last.",
+	})
+	m.Reloaded(true)
 
 	m.received = m.counter("webhook_requests_total", "Requests to webhooks, by what came of them and the answer's status.", "pipeline", "what", "status")
 
 	m.reg.MustRegister(
+		m.reloaded, m.reloadedAt,
 		buildInfo(),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -243,6 +253,16 @@ func (m *Metrics) SourceError(pipeline string, err error) {
 	}
 	m.sourceUp.WithLabelValues(name).Set(0)
 	m.sourceErrs.WithLabelValues(name).Inc()
+}
+
+// Reloaded notes whether the config that was just read was taken over.
+func (m *Metrics) Reloaded(ok bool) {
+	if !ok {
+		m.reloaded.Set(0)
+		return
+	}
+	m.reloaded.Set(1)
+	m.reloadedAt.SetToCurrentTime()
 }
 
 // Handler answers scrapes. Access is the caller's business.

@@ -149,6 +149,8 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.newTellers()
+	d.metrics.WatchAlerts(d.teller.Open)
+	d.metrics.WatchSinks(d.sinksUp)
 	d.undo.add("let go of the sinks", 5*time.Second, func(context.Context) error { return d.current().close() })
 	if err := d.crew.engage(engagement{once: true}); err != nil {
 		return nil, err

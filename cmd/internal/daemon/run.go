@@ -76,6 +76,7 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	side.Go(func() { d.tell(sideCtx) })
 	side.Go(func() { d.heart.Run(sideCtx) })
 	side.Go(func() { d.sd.watchdog(sideCtx, d.alive) })
+	side.Go(func() { d.sd.report(sideCtx, d.summary) })
 	side.Go(func() {
 		select {
 		case <-d.ledger.Broken():
@@ -85,7 +86,7 @@ func (d *Daemon) Run(ctx context.Context, hup <-chan os.Signal) error {
 	})
 	d.setRunning(true)
 	defer d.setRunning(false)
-	d.sd.ready(d.summary())
+	d.sd.ready(d.summary(ctx))
 	d.log.Info("running", "version", d.o.Version, "pid", os.Getpid(), "state_dir", d.o.Config.StateDir,
 		"pipelines", len(d.current().lines), "admin", front.addr())
 
@@ -158,8 +159,9 @@ func (s *shift) work(ctx context.Context) (again bool, err error) {
 			}
 		}
 		if err != nil {
+			d.metrics.Reloaded(false)
 			d.log.Error("the new config was refused; the old one goes on", "error", err)
-			d.sd.ready(d.summary())
+			d.sd.ready(d.summary(ctx))
 			if answer != nil {
 				answer <- err
 			}
@@ -192,8 +194,9 @@ func (s *shift) work(ctx context.Context) (again bool, err error) {
 		if err := crew.close(); err != nil {
 			d.log.Warn("old sinks did not close", "error", err)
 		}
+		d.metrics.Reloaded(true)
 		d.log.Info("the config was reloaded", "pipelines", len(next.lines))
-		d.sd.ready(d.summary())
+		d.sd.ready(d.summary(ctx))
 		if answer != nil {
 			answer <- nil
 		}
@@ -351,14 +354,6 @@ func (d *Daemon) alive(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pinged)
 	defer cancel()
 	return d.ledger.Barrier(ctx)
-}
-
-func (d *Daemon) summary() string {
-	n := len(d.current().lines)
-	if n == 1 {
-		return "1 pipeline"
-	}
-	return fmt.Sprintf("%d pipelines", n)
 }
 
 // startDisk watches the filesystems that crew writes to, in place of the last

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"os"
+	"strings"
 	"time"
 
 	"ingestd/ingest"
@@ -43,6 +44,9 @@ func (d *Daemon) Status(ctx context.Context) (*admin.Status, error) {
 		}
 		p.Rate = d.meter.rate(p.Name)
 		p.Blocked = l.blocked()
+		if p.Waiting > 0 {
+			p.Waits = l.waits()
+		}
 		p.ExpectedBy = l.expect.next(time.Now())
 		s.Pipelines = append(s.Pipelines, p.PipelineStatus)
 		delete(waits, p.Name)
@@ -73,6 +77,18 @@ const (
 	sinkRetrying = "retrying"
 	sinkStopped  = "stopped"
 )
+
+// sinksUp tells, by name, which sinks take records, or will at their hours.
+func (d *Daemon) sinksUp() map[string]bool {
+	crew := d.current()
+	up := make(map[string]bool, len(crew.cfg.Sinks))
+	for i := range crew.cfg.Sinks {
+		name := crew.cfg.Sinks[i].Name
+		state := crew.sink(name, true).State
+		up[name] = state != sinkRetrying && state != sinkStopped
+	}
+	return up
+}
 
 // sink is how a sink does, for all lines together: as badly as for the one for
 // which it does worst.
@@ -132,11 +148,26 @@ func (l *line) stuck() (time.Time, error) {
 }
 
 func (p *lineStatus) backlog(b ingest.Backlog) {
-	p.Waiting, p.Held, p.Dead, p.LastArrival = b.Waiting, b.Held, b.Dead, moment(b.LastArrival)
+	p.Waiting, p.Held, p.Dead = b.Waiting, b.Held, b.Dead
+	p.LastArrival, p.LastName, p.LastState = moment(b.LastArrival), strings.ToValidUTF8(b.LastName, "\uFFFD"), string(b.LastState)
 	if p.State == "idle" && b.Waiting > 0 {
 		p.State = "running"
 	}
 	p.Error = cmp.Or(p.Error, b.LastError)
+}
+
+// waits says which sinks keep the line's records from moving.
+func (l *line) waits() string {
+	var why []string
+	for _, h := range l.engine.Load().Health() {
+		switch h.State {
+		case sinkWaiting:
+			why = append(why, h.Sink+" takes none outside its hours")
+		case sinkPaused, sinkRetrying, sinkStopped:
+			why = append(why, h.Sink+" is "+h.State)
+		}
+	}
+	return strings.Join(why, ", ")
 }
 
 // blocked reports whether one of the line's sinks has kept its records from

@@ -483,6 +483,9 @@ func listings(t *testing.T, d Driver) {
 	if len(rows) != 2 || rows[0].Pipeline != "p" || rows[1].Pipeline != "q" {
 		t.Fatalf("backlog %+v", rows)
 	}
+	if p := rows[0]; p.LastName == "" || p.LastState == "" {
+		t.Errorf("backlog names no last arrival: %+v", p)
+	}
 	if p := rows[0]; p.Waiting != n-2 || p.Held != 1 || p.Dead != n || p.LastError != "look at it" || !p.LastArrival.Equal(w.now) {
 		t.Errorf("backlog %+v", p)
 	}
