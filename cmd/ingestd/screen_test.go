@@ -72,9 +72,9 @@ func TestFrame(t *testing.T) {
 		want          string
 	}{
 		{"one\ntwo\n", 80, 24, "\x1b[Hone\x1b[K\r\ntwo\x1b[K\x1b[J"},
-		{"a long line\n", 6, 24, "\x1b[Ha lon…\x1b[K\x1b[J"},
+		{"a löng line\n\n", 6, 24, "\x1b[Ha löng\x1b[K\r\n line\x1b[K\r\n\x1b[K\x1b[J"},
 		{"1\n2\n3\n4\n", 80, 3, "\x1b[H1\x1b[K\r\n2\x1b[K\r\n… 2 lines more: ingestd status\x1b[K\x1b[J"},
-		{"ab\n", 0, 0, "\x1b[Hab\x1b[K\x1b[J"},
+		{"", 80, 24, "\x1b[H\x1b[J"},
 	} {
 		if got := string(frame(c.text, c.width, c.height)); got != c.want {
 			t.Errorf("%q in %d×%d: %q, want %q", c.text, c.width, c.height, got, c.want)

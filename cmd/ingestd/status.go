@@ -98,7 +98,7 @@ func (a *app) showStatus(s *admin.Status, watched bool) error {
 	case !watched:
 	case a.outTerminal:
 		width, height, err := term.GetSize(int(os.Stdout.Fd()))
-		if err != nil {
+		if err != nil || width <= 0 || height <= 0 {
 			width, height = 80, 24
 		}
 		_, err = a.out.Write(frame(b.String(), width, height))
@@ -110,15 +110,23 @@ func (a *app) showStatus(s *admin.Status, watched bool) error {
 	return err
 }
 
-// frame lays text over the last one: what does not fit is left out, and said.
+// frame lays text over the last one: long lines are broken, and what does not
+// fit then is left out, and said.
 func frame(text string, width, height int) []byte {
-	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	var lines []string
+	for line := range strings.Lines(text) {
+		rest := []rune(strings.TrimSuffix(line, "\n"))
+		for ; len(rest) > width; rest = rest[width:] {
+			lines = append(lines, string(rest[:width]))
+		}
+		lines = append(lines, string(rest))
+	}
 	if left := len(lines) - height; left > 0 && height > 1 {
 		lines = append(lines[:height-1], fmt.Sprintf("… %d lines more: ingestd status", left+1))
 	}
 	b := []byte(topLeft)
 	for i, l := range lines {
-		b = append(b, cut(l, max(width, 2))...)
+		b = append(b, l...)
 		b = append(b, clearLine...)
 		if i < len(lines)-1 {
 			b = append(b, "\r\n"...)
