@@ -122,7 +122,7 @@ func frame(text string, width, height int) []byte {
 		lines = append(lines, string(rest))
 	}
 	if left := len(lines) - height; left > 0 && height > 1 {
-		lines = append(lines[:height-1], fmt.Sprintf("… %d lines more: ingestd status", left+1))
+		lines = append(lines[:height-1], cut(fmt.Sprintf("… %d lines more: ingestd status", left+1), width))
 	}
 	b := []byte(topLeft)
 	for i, l := range lines {
