@@ -123,7 +123,6 @@ func TestContractExample(t *testing.T) {
 		later = append(later, strings.Trim(word, "`"))
 	}
 	want := []string{
-
 		"type", "required", "expr", "value", "where", "schema",
 	}
 	if !slices.Equal(later, want) {
