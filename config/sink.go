@@ -96,14 +96,14 @@ func (s *Sink) PerRecord() bool {
 type Batch struct {
 	MaxRecords int
 	MaxBytes   int64
-	MaxWait    time.Duration // that a record waits for others
+	MaxWait    time.Duration // that an event waits for others; 0 = as long as others are under way
 }
 
 func (b *Batch) keys() []key {
 	return []key{
 		{name: "max_records", to: integer{&b.MaxRecords, 1, 100_000}, def: "500", doc: "The most records."},
 		{name: "max_bytes", to: size(&b.MaxBytes, 1), def: "1MiB", doc: "The most bytes, before compression; a single larger record still goes alone."},
-		{name: "max_wait", to: duration(&b.MaxWait, 0), def: "1s", doc: "How long a record waits for others."},
+		{name: "max_wait", to: duration(&b.MaxWait, 0), defDoc: "at most 1s, and none while the sink has nothing to do", doc: "How long an event waits for others to share a request with. The records of a file never wait."},
 	}
 }
 

@@ -314,6 +314,30 @@ func TestWebhookEvents(t *testing.T) {
 
 // TestWebhookSync: a sender gets the target's own answer; past the timeout it
 // is told where that will be, which a restart does not change.
+// TestWebhookWait: where a sink says so, events wait for others to share a
+// request with.
+func TestWebhookWait(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, `
+  orders:
+    source: {type: webhook, path: /hooks/orders, verify: {scheme: none}}
+    sinks: [api]
+defaults: {sink: {batch: {max_wait: 1h, max_records: 20}}}
+`)
+	h.run()
+	for i := range 20 {
+		if status, _, body := h.call("POST", "http://"+h.addr+"/hooks/orders", fmt.Sprintf(`{"id": %d}`, i)); status != http.StatusAccepted {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	h.await("all events end", func() bool { return len(h.says("arrivals", "--json", "--state", "done")) == 20 })
+	h.target.mu.Lock()
+	defer h.target.mu.Unlock()
+	if len(h.target.seen) != 1 || strings.Count(h.target.seen[0], `"id"`) != 20 || !strings.HasPrefix(h.target.seen[0], " ") {
+		t.Errorf("the target saw %d requests: %q", len(h.target.seen), h.target.seen)
+	}
+}
+
 func TestWebhookSync(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, `

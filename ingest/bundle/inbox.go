@@ -6,8 +6,8 @@
 //
 //   - A segment is an arrival under the number it bears, once: one that a crash
 //     or a pause kept from being accepted is handed over again under the same.
-//   - An event that comes alone goes out at once. While as many bundles are
-//     under way as may be, the next one fills.
+//   - An event that comes alone goes out at once, unless it is to wait for
+//     others. While as many bundles are under way as may be, the next one fills.
 //   - An event that cannot be read is one dead letter; its neighbours go on.
 package bundle
 
@@ -50,6 +50,8 @@ type Inbox struct {
 	mu       sync.Mutex
 	name     string
 	most     int
+	wait     time.Duration     // that events wait for others
+	enough   int               // of them, so that none waits longer
 	pending  []journal.Segment // taken, and not known to be accepted
 	underway map[int64]bool
 	freed    chan struct{} // closed and made anew when a place may be free
@@ -60,14 +62,23 @@ func NewInbox(o Options) *Inbox {
 	return &Inbox{journal: o.Journal, log: o.Logger, name: o.Name, most: mostBundles, underway: map[int64]bool{}, freed: make(chan struct{})}
 }
 
-// Set takes over what a reloaded config says: what its arrivals are called, and
-// whether each event is a bundle of its own.
-func (in *Inbox) Set(name string, alone bool) {
+// Settings are what a reloaded config may say anew.
+type Settings struct {
+	Name  string // what its arrivals are called
+	Alone bool   // each event is a bundle of its own
+	// Wait is how long an event waits for others, as long as there are fewer
+	// than Enough. With 0 it waits only while bundles are under way.
+	Wait   time.Duration
+	Enough int
+}
+
+// Set takes over what a reloaded config says.
+func (in *Inbox) Set(s Settings) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.name, in.most = name, mostBundles
-	if alone {
-		in.most = mostAlone
+	in.name, in.most, in.wait, in.enough = s.Name, mostBundles, s.Wait, s.Enough
+	if s.Alone {
+		in.most, in.wait = mostAlone, 0
 	}
 	in.wake()
 }
@@ -133,6 +144,14 @@ func (in *Inbox) room(ctx context.Context) error {
 func (in *Inbox) take(ctx context.Context) (journal.Segment, error) {
 	if s, ok := in.undone(); ok {
 		return s, nil
+	}
+	in.mu.Lock()
+	wait, enough := in.wait, in.enough
+	in.mu.Unlock()
+	if wait > 0 {
+		if err := in.journal.Gather(ctx, wait, enough); err != nil {
+			return journal.Segment{}, err
+		}
 	}
 	s, err := in.journal.Take(ctx)
 	if err == nil {

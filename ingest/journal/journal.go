@@ -30,6 +30,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Options say where a journal is and what bounds it.
@@ -80,6 +81,8 @@ type Journal struct {
 	next    *group // what the next write brings
 	sealed  []Segment
 	fresh   int             // events of the newest segment, which is not sealed
+	since   time.Time       // when the first of them came
+	grown   chan struct{}   // closed by the next write; nil: nobody waits for it
 	waiting int64           // bytes of sealed and taken segments
 	taken   map[int64]int64 // segments that were taken and not released, by number: their sizes
 	filled  chan struct{}   // closed when there is something to take
@@ -312,8 +315,15 @@ func (j *Journal) write(ctx context.Context) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.waiting += int64(len(g.bytes))
+	if j.fresh == 0 {
+		j.since = time.Now()
+	}
 	j.fresh = j.cur.events
 	j.tell()
+	if j.grown != nil {
+		close(j.grown)
+		j.grown = nil
+	}
 }
 
 // seal ends the newest segment. The caller holds the token.
@@ -327,6 +337,45 @@ func (j *Journal) seal() {
 		return
 	}
 	j.sealed = append(j.sealed, Segment{Number: s.number, Path: s.path, Size: s.size, Events: s.events})
+}
+
+// Gather waits until the events that were not taken are worth it: the first of
+// them has waited for others for as long as wait, or there are as many as most.
+func (j *Journal) Gather(ctx context.Context, wait time.Duration, most int) error {
+	for {
+		j.mu.Lock()
+		left := wait - time.Since(j.since)
+		if len(j.sealed) > 0 || j.fresh >= most {
+			left = 0
+		}
+		empty, filled := j.fresh+len(j.sealed) == 0, j.filled
+		if left > 0 && j.grown == nil {
+			j.grown = make(chan struct{})
+		}
+		grown := j.grown
+		j.mu.Unlock()
+		if empty {
+			select {
+			case <-filled:
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if left <= 0 {
+			return nil
+		}
+		timer := time.NewTimer(left)
+		select {
+		case <-grown:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
 }
 
 // Take waits until there are events and returns the oldest segment that was not

@@ -157,6 +157,46 @@ func TestTakeWaitsForEvents(t *testing.T) {
 	}
 }
 
+// TestGather: events wait for each other until there are enough, or the first
+// has waited long enough.
+func TestGather(t *testing.T) {
+	j := open(t, journal.Options{Dir: t.TempDir(), Reserve: counter(0)}, none)
+	gathered := make(chan error, 1)
+	gather := func(wait time.Duration, most int) { go func() { gathered <- j.Gather(t.Context(), wait, most) }() }
+	gather(time.Hour, 3)
+	for range 3 {
+		select {
+		case err := <-gathered:
+			t.Fatalf("gathered (%v) before there were three", err)
+		default:
+		}
+		if _, err := put(t.Context(), j, nil, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-gathered; err != nil {
+		t.Fatal(err)
+	}
+	if s, err := j.Take(t.Context()); err != nil || s.Events != 3 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	gather(time.Millisecond, 3)
+	if _, err := put(t.Context(), j, nil, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-gathered; err != nil {
+		t.Fatal(err)
+	}
+	if s, ok, err := j.TryTake(t.Context()); err != nil || !ok || s.Events != 1 {
+		t.Fatalf("%+v, %v, %v", s, ok, err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := j.Gather(ctx, time.Hour, 3); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
 func TestFullAndClosed(t *testing.T) {
 	j := open(t, journal.Options{Dir: t.TempDir(), Reserve: counter(0), MaxWaiting: 3000}, none)
 	body := make([]byte, 980)

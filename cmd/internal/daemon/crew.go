@@ -168,7 +168,7 @@ func (c *crew) engage(e engagement) error {
 		}
 		if l.box != nil {
 			o.Held = l.box.inbox.Leave
-			l.box.inbox.Set(l.cfg.Source.Webhook.Title(l.cfg), l.cfg.Source.Webhook.Mode == "sync")
+			l.box.inbox.Set(l.gathering())
 		}
 		switch {
 		case e.hold:

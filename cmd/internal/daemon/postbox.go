@@ -95,6 +95,19 @@ func (d *Daemon) postbox(ctx context.Context, name string, most int64) (*postbox
 	return b, nil
 }
 
+// gathering is how a line's events become bundles: they wait for others as long
+// as the sink that asks for the longest says.
+func (l *line) gathering() bundle.Settings {
+	w := &l.cfg.Source.Webhook
+	s := bundle.Settings{Name: w.Title(l.cfg), Alone: w.Mode == "sync"}
+	for _, name := range l.cfg.Sinks {
+		if k := l.conf.Sink(name); k != nil && k.Batch.MaxWait > s.Wait {
+			s.Wait, s.Enough = k.Batch.MaxWait, k.Batch.MaxRecords
+		}
+	}
+	return s
+}
+
 // boxes are those that were opened.
 func (d *Daemon) boxes() map[string]*postbox {
 	d.postMu.Lock()
