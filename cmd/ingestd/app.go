@@ -144,7 +144,7 @@ it. It can say afterwards where every record went.`,
 	add("look", a.statusCommand(), a.arrivalsCommand(), a.showCommand(), a.auditCommand(), a.previewCommand(), a.alertCommand())
 	add("mend", a.deadCommand(), a.releaseCommand(), a.rejectCommand(), a.replayCommand(), a.forgetCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.runNowCommand(), a.reloadCommand(), a.sinkCommand(), a.hooksCommand(), a.ledgerCommand())
-	add("setup", a.initCommand(), a.hashPasswordCommand(), a.checkCommand(), a.sftpCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())
+	add("setup", a.initCommand(), a.hashPasswordCommand(), a.checkCommand(), a.sftpCommand(), a.schemaCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())
 	return root
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"ingestd/config"
 )
 
 // version is what the Go command stamped into the binary: a tag, or a pseudo
@@ -26,6 +28,29 @@ func (a *app) versionCommand() *cobra.Command {
 		Args:  exactly(),
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(a.out, "ingestd %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+func (a *app) schemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the config's JSON Schema, for editors",
+		Long: `Prints the JSON Schema of the config: which keys there are, what they mean and
+which words they take. An editor that knows YAML schemas completes and checks
+with it; "ingestd check" says more, such as what is missing.
+
+  ingestd schema > ingestd.schema.json
+  # first line of ingestd.yaml:
+  # yaml-language-server: $schema=ingestd.schema.json`,
+		Args: exactly(),
+		RunE: func(*cobra.Command, []string) error {
+			s, err := config.Schema()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "%s\n", s)
 			return err
 		},
 	}
