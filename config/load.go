@@ -27,6 +27,22 @@ func Load(path string) (*Config, Problems) {
 	return l.load(data, mode)
 }
 
+// StateDir is the state directory that a config names, also where something else
+// in it is wrong: a daemon that began under an earlier one may still be asked.
+// It is "" where that cannot be known.
+func StateDir(path string) string {
+	data, mode, err := readBounded(path)
+	if err != nil {
+		return ""
+	}
+	l := &loader{path: path}
+	c, _ := l.build(data, mode)
+	if c == nil || l.failed["state_dir"] {
+		return ""
+	}
+	return c.StateDir
+}
+
 // A loader reads one config.
 type loader struct {
 	path  string
@@ -34,9 +50,20 @@ type loader struct {
 	files []*file
 	read  *reader
 	seen  map[string]bool // files by absolute path
+
+	failed map[string]bool // paths of values that are wrong
 }
 
 func (l *loader) load(data []byte, mode fs.FileMode) (*Config, Problems) {
+	c, problems := l.build(data, mode)
+	if problems.Err() != nil {
+		return nil, problems
+	}
+	return c, problems
+}
+
+// build reads what can be read; nil where that is nothing.
+func (l *loader) build(data []byte, mode fs.FileMode) (*Config, Problems) {
 	abs, err := filepath.Abs(l.path)
 	if err != nil {
 		return nil, Problems{{File: l.path, Message: "no absolute path: " + err.Error()}}
@@ -61,6 +88,7 @@ func (l *loader) load(data []byte, mode fs.FileMode) (*Config, Problems) {
 		dir: dir, found: &l.found, later: &later, places: c.places, failed: map[string]bool{},
 		broken: l.read.fill.failed, labels: map[string]string{}, defaults: defaultNodes{},
 	}
+	l.failed = d.failed
 	d.block(c, root, &node{src: l.files[0]}, "")
 	if c.StateDir == "" {
 		c.StateDir = stateDir(dir)
@@ -76,11 +104,7 @@ func (l *loader) load(data []byte, mode fs.FileMode) (*Config, Problems) {
 	l.warnReadable()
 	c.later = later.sorted()
 
-	problems := l.found.sorted()
-	if problems.Err() != nil {
-		return nil, problems
-	}
-	return c, problems
+	return c, l.found.sorted()
 }
 
 // stateDir is where state is kept when nothing is said. systemd lists several

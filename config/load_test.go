@@ -309,3 +309,28 @@ func TestInclude(t *testing.T) {
 		t.Errorf("z's sinks stand at %v", got)
 	}
 }
+
+// TestStateDirOfABrokenConfig: whoever broke something else can still ask the
+// daemon that runs.
+func TestStateDirOfABrokenConfig(t *testing.T) {
+	t.Setenv("STATE_DIRECTORY", "")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "c.yaml")
+	for text, want := range map[string]string{
+		"state_dir: state\nbogus: 1\n":           filepath.Join(dir, "state"),
+		"sinks: {a: {type: ftp}}\n":              filepath.Join(dir, "ingestd-state"),
+		"state_dir: [a]\n":                       "",
+		"state_dir: '${env:NOT_THERE_AT_ALL}'\n": "",
+		"state_dir: state\nsinks: [\n":           "",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, problems := Load(path); problems.Err() == nil {
+			t.Errorf("%q is taken", text)
+		}
+		if got := StateDir(path); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}

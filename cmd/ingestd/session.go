@@ -50,6 +50,9 @@ type session struct {
 func (a *app) open(ctx context.Context) (*session, error) {
 	cfg, err := a.loadConfig()
 	if err != nil {
+		if c := a.beside(ctx); c != nil {
+			return &session{Client: c}, nil
+		}
 		return nil, err
 	}
 	s := &session{cfg: cfg, log: a.logger(cfg)}
@@ -75,6 +78,25 @@ func (a *app) open(ctx context.Context) (*session, error) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// beside is the way to a daemon that runs under what its config was before
+// somebody broke it; nil where there is none. It is then that people ask.
+func (a *app) beside(ctx context.Context) *admin.Client {
+	path, err := a.configPath()
+	if err != nil {
+		return nil
+	}
+	dir := config.StateDir(path)
+	if dir == "" {
+		return nil
+	}
+	c, err := admin.Dial(ctx, filepath.Join(dir, daemon.Socket))
+	if err != nil {
+		return nil
+	}
+	fmt.Fprintln(a.err, "The daemon that runs goes on under the config it has. It says:")
+	return c
 }
 
 // own is open for work that only an owner can do: it fails where a daemon runs.
