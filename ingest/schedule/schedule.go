@@ -66,17 +66,6 @@ func New(o Options) (*Schedule, error) {
 // there is none.
 func (s *Schedule) Next(after time.Time) time.Time { return s.next(after) }
 
-// Due reports whether a run is due at now, when the last one was at last, and
-// when the next is. However many runs were missed, one makes up for all of
-// them. A zero last means that none is known of: then nothing was missed.
-func (s *Schedule) Due(last, now time.Time) (due bool, next time.Time) {
-	if !last.IsZero() && last.Before(now) {
-		missed := s.Next(last)
-		due = !missed.IsZero() && !missed.After(now)
-	}
-	return due, s.Next(now)
-}
-
 // epoch is a Monday, from which intervals count that name no first day.
 func epoch() time.Time { return time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC) }
 

@@ -149,31 +149,6 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-func TestDueMakesUpForMissedRunsOnce(t *testing.T) {
-	s, err := New(Options{Days: 1, Minute: 360})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]struct {
-		last, now string
-		due       bool
-		next      string
-	}{
-		"a week of downtime": {"2026-03-01T06:00:00Z", "2026-03-08T10:00:00Z", true, "2026-03-09T06:00:00Z"},
-		"made up for":        {"2026-03-08T10:00:00Z", "2026-03-08T10:00:01Z", false, "2026-03-09T06:00:00Z"},
-		"on the dot":         {"2026-03-08T06:00:00Z", "2026-03-09T06:00:00Z", true, "2026-03-10T06:00:00Z"},
-		"a clock set back":   {"2026-03-08T06:00:00Z", "2026-03-01T10:00:00Z", false, "2026-03-02T06:00:00Z"},
-	} {
-		due, next := s.Due(at(t, c.last), at(t, c.now))
-		if due != c.due || !next.Equal(at(t, c.next)) {
-			t.Errorf("%s: due %v, next %v", name, due, next)
-		}
-	}
-	if due, _ := s.Due(time.Time{}, at(t, "2026-03-08T10:00:00Z")); due {
-		t.Error("a first run is no missed one")
-	}
-}
-
 func TestDaily(t *testing.T) {
 	weekdays := Weekdays(0b0111110)
 	if weekdays.String() != "mon,tue,wed,thu,fri" {

@@ -18,7 +18,6 @@ type Proxy struct {
 	gate  chan struct{} // closed: bytes of the server go through
 	after int64         // bytes of the server until the gate shuts; <0: never
 	conns map[net.Conn]bool
-	total int // connections ever
 	bytes int64
 	stood int // how often the gate shut
 }
@@ -85,13 +84,6 @@ func (p *Proxy) Stalled() int {
 	return p.stood
 }
 
-// Connections is how many there have been.
-func (p *Proxy) Connections() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.total
-}
-
 func (p *Proxy) serve() {
 	for {
 		in, err := p.ln.Accept()
@@ -105,7 +97,6 @@ func (p *Proxy) serve() {
 		}
 		p.mu.Lock()
 		p.conns[in], p.conns[out] = true, true
-		p.total++
 		p.mu.Unlock()
 		p.wg.Go(func() { p.pump(out, in, false) })
 		p.wg.Go(func() { p.pump(in, out, true) })
